@@ -1,0 +1,1 @@
+//! Measurements live in `benches/*.rs`; run them with `cargo bench -p fedmsg-benches`.

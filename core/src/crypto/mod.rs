@@ -1,0 +1,103 @@
+//! What a signature needs: [`Signer`] and [`Verifier`], base64 and PEM, and, with feature `p256`,
+//! the `x509-p256` backend.
+//!
+//! Which bytes are signed is [`message`](crate::message)'s knowledge; here a message is a handful
+//! of slices whose concatenation is signed.
+
+pub mod base64;
+#[cfg(feature = "p256")]
+pub mod certificate;
+#[cfg(feature = "p256")]
+pub mod p256;
+pub mod pem;
+
+/// Signs messages with one key, as one sender.
+pub trait Signer {
+    /// Value of the message's `crypto` field, such as `x509-p256`.
+    fn backend(&self) -> &str;
+
+    /// The text between the quotes of the message's `certificate` field: the PEM certificate in
+    /// base64, wrapped at 76 columns, each newline written as the two characters `\n`. Made once
+    /// (on a device: in flash), and sent from where it lies.
+    fn certificate_field(&self) -> &[u8];
+
+    /// The longest signature that [`sign`](Self::sign) writes, in bytes.
+    fn max_signature_len(&self) -> usize;
+
+    /// Signs the concatenation of `message`, writes the signature (raw, not base64) to the front
+    /// of `out`, and gives its length.
+    ///
+    /// # Errors
+    /// [`SignError::BufferTooSmall`] if `out` is shorter than
+    /// [`max_signature_len`](Self::max_signature_len); [`SignError::Key`] if the key cannot sign.
+    fn sign(&self, message: &[&[u8]], out: &mut [u8]) -> Result<usize, SignError>;
+}
+
+/// Judges signatures by one backend's rules.
+pub trait Verifier {
+    /// The `crypto` field's value of the messages that this one judges.
+    fn backend(&self) -> &str;
+
+    /// Checks that `certificate` (PEM text) is trusted at `at` (seconds since the epoch) and that
+    /// `signature` is its key's over the concatenation of `message`; gives the certificate's
+    /// common name, the sender, written to the front of `name`.
+    ///
+    /// # Errors
+    /// The first reason found, in the order of [`Refusal`]'s variants.
+    fn verify<'n>(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        certificate: &[u8],
+        at: u64,
+        name: &'n mut [u8],
+    ) -> Result<&'n str, Refusal>;
+}
+
+/// Why a message could not be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SignError {
+    /// The buffer for the signature is too small.
+    BufferTooSmall {
+        /// How many bytes it needs.
+        needed: usize,
+    },
+    /// The key refused to sign (a damaged key, or a hardware signer's failure).
+    Key,
+}
+
+/// Why a certificate or signature is not accepted; in the order in which they are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No verifier for this value of `crypto`.
+    Backend,
+    /// The certificate is no PEM certificate, or not of the backend's kind (offset into the DER
+    /// or PEM text).
+    Certificate {
+        /// Where it stops making sense.
+        offset: usize,
+    },
+    /// The certificate is larger than the verifier's limit.
+    CertificateTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The certificate was not issued by a trusted CA, or may not sign (a CA certificate, say).
+    Untrusted,
+    /// The certificate is not valid yet.
+    NotYetValid,
+    /// The certificate is no longer valid.
+    Expired,
+    /// The certificate is on the revocation list.
+    Revoked,
+    /// The revocation list itself is not to be trusted: not signed by the CA, or out of date.
+    RevocationList,
+    /// The signature is not the certificate's key's over this message.
+    Signature,
+    /// The certificate names no sender (no common name), or one longer than the buffer for it.
+    Name,
+}

@@ -1,0 +1,1 @@
+//! Signing backends, and the trust that judges what they sign.

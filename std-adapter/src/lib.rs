@@ -1,0 +1,4 @@
+//! fedmsg.
+
+pub mod crypto;
+pub mod transport;
