@@ -5,6 +5,8 @@ use std::{io, time::Duration};
 
 mod endpoint;
 pub mod native;
+#[cfg(feature = "zmq")]
+pub mod zmq;
 
 pub use endpoint::{Endpoint, EndpointError};
 
