@@ -4,12 +4,16 @@
 //! Which bytes are signed is [`message`](crate::message)'s knowledge; here a message is a handful
 //! of slices whose concatenation is signed.
 
+#[cfg(feature = "p256")]
+mod asn1;
 pub mod base64;
 #[cfg(feature = "p256")]
 pub mod certificate;
 #[cfg(feature = "p256")]
 pub mod p256;
 pub mod pem;
+
+use core::fmt;
 
 /// Signs messages with one key, as one sender.
 pub trait Signer {
@@ -64,9 +68,20 @@ pub enum SignError {
         /// How many bytes it needs.
         needed: usize,
     },
-    /// The key refused to sign (a damaged key, or a hardware signer's failure).
+    /// The key is not one, or refused to sign (a hardware signer's failure).
     Key,
 }
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BufferTooSmall { needed } => write!(f, "buffer too small: {needed} bytes needed"),
+            Self::Key => f.write_str("the key cannot sign"),
+        }
+    }
+}
+
+impl core::error::Error for SignError {}
 
 /// Why a certificate or signature is not accepted; in the order in which they are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +103,9 @@ pub enum Refusal {
     },
     /// The certificate was not issued by a trusted CA, or may not sign (a CA certificate, say).
     Untrusted,
-    /// The certificate is not valid yet.
+    /// The certificate, or its CA's, is not valid yet.
     NotYetValid,
-    /// The certificate is no longer valid.
+    /// The certificate, or its CA's, is no longer valid.
     Expired,
     /// The certificate is on the revocation list.
     Revoked,
@@ -101,3 +116,28 @@ pub enum Refusal {
     /// The certificate names no sender (no common name), or one longer than the buffer for it.
     Name,
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend => f.write_str("signed in a way that is not accepted here"),
+            Self::Certificate { offset } => {
+                write!(f, "certificate cannot be read, from offset {offset} on")
+            }
+            Self::CertificateTooLarge { limit } => {
+                write!(f, "certificate is larger than {limit} bytes")
+            }
+            Self::Untrusted => f.write_str("certificate is not from a trusted CA, or may not sign"),
+            Self::NotYetValid => f.write_str("certificate is not valid yet"),
+            Self::Expired => f.write_str("certificate has expired"),
+            Self::Revoked => f.write_str("certificate is revoked"),
+            Self::RevocationList => {
+                f.write_str("revocation list is not signed by the CA, or out of date")
+            }
+            Self::Signature => f.write_str("signature is not the sender's for this message"),
+            Self::Name => f.write_str("certificate names no sender, or one too long"),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
