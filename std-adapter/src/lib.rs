@@ -1,4 +1,6 @@
 //! fedmsg.
 
+#[cfg(feature = "cli")]
+pub mod commands;
 pub mod crypto;
 pub mod transport;
