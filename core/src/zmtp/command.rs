@@ -1,0 +1,253 @@
+//! Commands: what two sockets tell each other besides messages (RFC 37, "Commands").
+//!
+//! A command is a frame with the command flag; its body is a name with a length byte before it,
+//! then what the name calls for:
+//!
+//! ```text
+//! 05 READY      properties: 1 byte length, name, 4 bytes length (big endian), value
+//! 05 ERROR      1 byte length, reason
+//! 09 SUBSCRIBE  prefix
+//! 06 CANCEL     prefix
+//! 04 PING       time to live in tenths of a second (2 bytes, big endian), context
+//! 04 PONG       the PING's context, 16 bytes at most
+//! ```
+
+use super::frame::{Header, put};
+use super::{BufferTooSmall, SocketType};
+
+/// The longest context of a PING that is sent back.
+pub const MAX_CONTEXT: usize = 16;
+
+/// A command's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Command<'a> {
+    /// Ends the NULL handshake.
+    Ready(Metadata<'a>),
+    /// The sender gives up; the reason is ASCII of at most 255 bytes.
+    Error(&'a [u8]),
+    /// The sender wants messages that begin with these bytes. ZMTP 3.0 has a message for this.
+    Subscribe(&'a [u8]),
+    /// It does not want them any more.
+    Cancel(&'a [u8]),
+    /// Asks for a PONG.
+    Ping {
+        /// After so many tenths of a second without traffic the peer may be taken for dead;
+        /// 0 says nothing.
+        ttl: u16,
+        /// To be sent back.
+        context: &'a [u8],
+    },
+    /// Answers a PING.
+    Pong(&'a [u8]),
+}
+
+impl<'a> Command<'a> {
+    /// Reads the body of a command frame; `None` for a command that is not known or does not hold
+    /// what its name calls for (the peer's error, to be ignored: libzmq does).
+    pub fn decode(body: &'a [u8]) -> Option<Self> {
+        let Lookup::Known(name, rest) = Name::find(body, true) else {
+            return None;
+        };
+        Some(match name {
+            Name::Ready => Command::Ready(Metadata(rest)),
+            Name::Error => {
+                let (&len, reason) = rest.split_first()?;
+                Command::Error(reason.get(..usize::from(len))?)
+            }
+            Name::Subscribe => Command::Subscribe(rest),
+            Name::Cancel => Command::Cancel(rest),
+            Name::Ping => {
+                let (&ttl, context) = rest.split_first_chunk()?;
+                let ttl = u16::from_be_bytes(ttl);
+                Command::Ping { ttl, context }
+            }
+            Name::Pong => Command::Pong(rest),
+        })
+    }
+
+    /// Writes the command with its frame header to the front of `out` and returns its length. Of an
+    /// ERROR's reason at most 255 bytes are written.
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`], and `out` is as it was.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        match *self {
+            Command::Ready(metadata) => encode(Name::Ready, &[], metadata.0, out),
+            Command::Error(reason) => {
+                let len = u8::try_from(reason.len()).unwrap_or(u8::MAX);
+                let reason = reason.get(..usize::from(len)).unwrap_or_default();
+                encode(Name::Error, &[len], reason, out)
+            }
+            Command::Subscribe(prefix) => encode(Name::Subscribe, &[], prefix, out),
+            Command::Cancel(prefix) => encode(Name::Cancel, &[], prefix, out),
+            Command::Ping { ttl, context } => encode(Name::Ping, &ttl.to_be_bytes(), context, out),
+            Command::Pong(context) => encode(Name::Pong, &[], context, out),
+        }
+    }
+}
+
+/// A command frame of `name`, `arguments`, `rest`.
+fn encode(
+    name: Name,
+    arguments: &[u8],
+    rest: &[u8],
+    out: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let name = name.bytes();
+    let len = name.len() + arguments.len();
+    let len = len.saturating_add(rest.len());
+    let header = Header {
+        more: false,
+        command: true,
+        len: len as u64,
+    };
+    let size = len.saturating_add(header.encoded_len());
+    BufferTooSmall::check(size, out)?;
+    let out = put(&header.encode(), out);
+    put(rest, put(arguments, put(name, out)));
+    Ok(size)
+}
+
+/// The commands that we know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Ready,
+    Error,
+    Subscribe,
+    Cancel,
+    Ping,
+    Pong,
+}
+
+/// What a command's first bytes tell.
+pub(super) enum Lookup<'a> {
+    /// Its name, and what follows of what there is.
+    Known(Name, &'a [u8]),
+    /// Nothing yet: so many bytes may decide.
+    Undecided(usize),
+    /// None of ours.
+    Unknown,
+}
+
+impl Name {
+    const ALL: [Name; 6] = [
+        Name::Ready,
+        Name::Error,
+        Name::Subscribe,
+        Name::Cancel,
+        Name::Ping,
+        Name::Pong,
+    ];
+
+    /// The name with its length byte.
+    const fn bytes(self) -> &'static [u8] {
+        match self {
+            Name::Ready => b"\x05READY",
+            Name::Error => b"\x05ERROR",
+            Name::Subscribe => b"\x09SUBSCRIBE",
+            Name::Cancel => b"\x06CANCEL",
+            Name::Ping => b"\x04PING",
+            Name::Pong => b"\x04PONG",
+        }
+    }
+
+    /// Reads the name from the front of a command's body, or of as much of it as is there.
+    pub(super) fn find(body: &[u8], complete: bool) -> Lookup<'_> {
+        for name in Self::ALL {
+            if let Some(rest) = body.strip_prefix(name.bytes()) {
+                return Lookup::Known(name, rest);
+            }
+            if !complete && name.bytes().starts_with(body) {
+                return Lookup::Undecided(body.len() + 1);
+            }
+        }
+        Lookup::Unknown
+    }
+}
+
+/// The properties in a READY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Metadata<'a>(
+    /// Their bytes, one property after the other.
+    pub &'a [u8],
+);
+
+impl<'a> Metadata<'a> {
+    /// Each property's name (compare it without regard to case) and value. Ends after an error.
+    pub fn properties(&self) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), BadMetadata>> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let bytes = core::mem::take(&mut left);
+            if bytes.is_empty() {
+                return None;
+            }
+            let Ok(PropertyHead::Whole { name, size, value }) =
+                PropertyHead::read(bytes, bytes.len())
+            else {
+                return Some(Err(BadMetadata));
+            };
+            let (value, rest) = bytes.get(size..)?.split_at_checked(value)?;
+            left = rest;
+            Some(Ok((name, value)))
+        })
+    }
+}
+
+/// A property runs past the end of its READY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct BadMetadata;
+
+impl core::fmt::Display for BadMetadata {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("property past the end of READY")
+    }
+}
+
+impl core::error::Error for BadMetadata {}
+
+/// A property up to its value.
+pub(super) enum PropertyHead<'a> {
+    Whole {
+        name: &'a [u8],
+        /// Length of the head itself.
+        size: usize,
+        /// Length of the value.
+        value: usize,
+    },
+    /// So many bytes are needed to tell.
+    Incomplete(usize),
+}
+
+impl<'a> PropertyHead<'a> {
+    /// Reads the head at the front of `bytes`; `left` are the bytes from here to the end of READY.
+    pub(super) fn read(bytes: &'a [u8], left: usize) -> Result<Self, BadMetadata> {
+        let Some((&name_len, rest)) = bytes.split_first() else {
+            return Ok(PropertyHead::Incomplete(1));
+        };
+        let size = 1 + usize::from(name_len) + 4;
+        let room = left.checked_sub(size).ok_or(BadMetadata)?;
+        let Some((name, rest)) = rest.split_at_checked(usize::from(name_len)) else {
+            return Ok(PropertyHead::Incomplete(size));
+        };
+        let Some((&value, _)) = rest.split_first_chunk() else {
+            return Ok(PropertyHead::Incomplete(size));
+        };
+        match usize::try_from(u32::from_be_bytes(value)) {
+            Ok(value) if value <= room => Ok(PropertyHead::Whole { name, size, value }),
+            _ => Err(BadMetadata),
+        }
+    }
+}
+
+/// The property that names a socket's type.
+pub(super) const SOCKET_TYPE: &[u8] = b"Socket-Type";
+
+/// Writes the READY of a socket of this type: the only property is its type.
+pub(super) fn encode_ready(ty: SocketType, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+    let mut head = *b"\x0bSocket-Type\0\0\0\0";
+    head[15] = ty.name().len() as u8;
+    encode(Name::Ready, &head, ty.name().as_bytes(), out)
+}

@@ -1,0 +1,78 @@
+//! A received message: its frames, and its very bytes.
+
+use super::frame::{Decoded, decode};
+
+/// What ends a request's envelope on the wire: an empty frame, followed by others. A request begins
+/// with it; a reply begins with the request's [`envelope`](Message::envelope).
+pub const DELIMITER: [u8; 2] = [1, 0];
+
+/// A whole message in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Message<'a> {
+    pub(super) envelope: &'a [u8],
+    pub(super) body: &'a [u8],
+    pub(super) frame_count: usize,
+    pub(super) clean: bool,
+}
+
+impl<'a> Message<'a> {
+    /// How many frames it has, without the envelope.
+    #[inline]
+    pub const fn frame_count(&self) -> usize {
+        self.frame_count
+    }
+
+    /// The frames' bodies, without the envelope.
+    #[inline]
+    pub const fn frames(&self) -> Frames<'a> {
+        Frames(self.body)
+    }
+
+    /// The bodies of a message of exactly two frames.
+    #[inline]
+    pub fn two_frames(&self) -> Option<(&'a [u8], &'a [u8])> {
+        if self.frame_count != 2 {
+            return None;
+        }
+        let mut frames = self.frames();
+        Some((frames.next()?, frames.next()?))
+    }
+
+    /// The message (without the envelope) as it came over the wire, to be sent on as it is. `None`
+    /// if it holds what should not be sent on: a command between its frames (libzmq puts its PINGs
+    /// there) or reserved flags. Its [`frames`](Self::frames) can still be encoded anew.
+    #[inline]
+    pub const fn wire(&self) -> Option<&'a [u8]> {
+        if self.clean { Some(self.body) } else { None }
+    }
+
+    /// Of a REQ's or REP's message: the frames up to and with the empty one, as they came over the
+    /// wire. A REP's answer begins with them. Empty for other sockets.
+    #[inline]
+    pub const fn envelope(&self) -> &'a [u8] {
+        self.envelope
+    }
+}
+
+/// Iterator over the bodies of a [`Message`]'s frames.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Frames<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let Ok(Decoded::Frame { frame, consumed }) = decode(self.0, u64::MAX) else {
+                return None;
+            };
+            self.0 = self.0.get(consumed..)?;
+            if !frame.command {
+                return Some(frame.body);
+            }
+        }
+    }
+}

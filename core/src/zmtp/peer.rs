@@ -1,0 +1,766 @@
+//! One connection's state machine: handshake, traffic, heartbeats. It does not matter who
+//! connected.
+
+use super::command::{self, Lookup, Name, PropertyHead};
+use super::frame::{COMMAND, Decoded, LONG, MORE, RawHeader, decode};
+use super::{
+    BufferTooSmall, Command, Greeting, Message, PeerError, ShortText, SocketType, greeting,
+    subscription,
+};
+
+/// What a peer may cost us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Limits {
+    /// Bytes of a message, all its frames with their headers; of every other frame with its header
+    /// too. A peer that announces more is cut off before it sends it. What is received is limited
+    /// by the caller's buffer as well; what is ignored is not (see [`Peer::input`]).
+    pub max_message: usize,
+    /// Bytes of a subscription's prefix.
+    pub max_subscription: usize,
+    /// Milliseconds until the peer's READY must be there; 0 for no limit.
+    pub handshake_timeout_ms: u32,
+    /// Whether and how we look after the peer's life.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+impl Limits {
+    /// 16 MiB a message, 255 bytes a subscription, 30 s for the handshake (libzmq's), no heartbeat.
+    pub const DEFAULT: Limits = Limits {
+        max_message: 16 << 20,
+        max_subscription: 255,
+        handshake_timeout_ms: 30_000,
+        heartbeat: None,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// PINGs of ours. The peer's are answered without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Heartbeat {
+    /// Milliseconds from one PING to the next.
+    pub interval_ms: u32,
+    /// Milliseconds that the peer may be silent after a PING.
+    pub timeout_ms: u32,
+    /// What each PING says: the peer may take us for dead after so many tenths of a second of
+    /// silence. 0 says nothing.
+    pub ttl: u16,
+}
+
+/// What the peer said about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PeerInfo {
+    /// Its socket type; a peer may leave it out.
+    pub socket_type: Option<SocketType>,
+    /// Major and minor version as sent.
+    pub version: (u8, u8),
+}
+
+/// What the peer did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'a> {
+    /// The handshake is done. Comes once, before all others.
+    Ready(PeerInfo),
+    /// It wants messages that begin with this prefix (to PUB and XPUB).
+    Subscribe(&'a [u8]),
+    /// It does not want them any more; it may not have asked for them either (to PUB and XPUB).
+    Cancel(&'a [u8]),
+    /// It sent a message (to all but PUB). A SUB gets what it did not subscribe to as well, if the
+    /// peer sends it.
+    Message(Message<'a>),
+}
+
+/// What [`Peer::input`] did with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use]
+pub struct Input<'a> {
+    /// So many bytes at the front are done with, those of `event` among them.
+    pub consumed: usize,
+    /// What happened.
+    pub event: Option<Event<'a>>,
+    /// Without an event: nothing will happen before there are so many bytes unread in one piece,
+    /// counted from behind the consumed ones. A caller whose buffer is smaller than that must give
+    /// the connection up.
+    pub needed: usize,
+}
+
+impl<'a> Input<'a> {
+    const fn consumed(consumed: usize) -> Self {
+        Input {
+            consumed,
+            event: None,
+            needed: 0,
+        }
+    }
+
+    const fn event(consumed: usize, event: Event<'a>) -> Self {
+        Input {
+            consumed,
+            event: Some(event),
+            needed: 0,
+        }
+    }
+
+    const fn needs(needed: usize) -> Self {
+        Input {
+            consumed: 0,
+            event: None,
+            needed,
+        }
+    }
+}
+
+/// One connection, from its first byte on.
+///
+/// ```
+/// use fedmsg_core::zmtp::{Event, Inbox, Limits, Peer, SocketType};
+///
+/// # fn demo(mut read: impl FnMut(&mut [u8]) -> usize, mut write: impl FnMut(&[u8]), now: fn() -> u64)
+/// # -> Result<(), fedmsg_core::zmtp::PeerError> {
+/// let mut peer = Peer::new(SocketType::Sub, Limits::DEFAULT, now());
+/// let mut inbox = Inbox::new([0; 4096]);
+/// loop {
+///     let mut out = [0; 64];
+///     while peer.has_output() {
+///         let n = peer.output(&mut out);
+///         write(&out[..n]);
+///     }
+///     let n = read(inbox.space()); // at the latest until the deadline from `poll`
+///     inbox.commit(n);
+///     loop {
+///         let input = peer.input(inbox.unread(), now())?;
+///         let (consumed, needed) = (input.consumed, input.needed);
+///         match input.event {
+///             Some(Event::Ready(_)) => {
+///                 let n = peer.encode_subscribe(b"org.fedoraproject.", &mut out).unwrap();
+///                 write(&out[..n]);
+///             }
+///             Some(Event::Message(message)) => drop(message.two_frames()),
+///             Some(_) => {}
+///             None if needed > inbox.capacity() => return Ok(()), // too large for us
+///             None => {
+///                 inbox.consume(consumed);
+///                 break;
+///             }
+///         }
+///         inbox.consume(consumed);
+///     }
+///     let _deadline = peer.poll(now())?;
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Peer {
+    /// When bytes last arrived.
+    last_bytes: u64,
+    /// When the handshake's time is over, and after it when the next PING is due; [`NEVER`] if
+    /// there is no such time.
+    timer: u64,
+    /// When the first PING was queued that no bytes have followed; [`NEVER`] if there is none.
+    unanswered: u64,
+    heartbeat: Option<Heartbeat>,
+    max_message: usize,
+    max_subscription: usize,
+    /// How many bytes the last call of `input` left with the caller.
+    unread: usize,
+    /// Of the unfinished message at the front: where its next frame begins,
+    scanned: usize,
+    /// how many frames are before that, and
+    frames: usize,
+    /// whether they are fit to be sent on as they are.
+    clean: bool,
+    /// So many bytes are to be dropped unseen: the rest of something ignored.
+    skip: usize,
+    phase: Phase,
+    ours: SocketType,
+    theirs: Option<SocketType>,
+    /// The peer's, from its greeting on.
+    version: (u8, u8),
+    /// The time to live of the last PING, in tenths of a second, if no bytes have followed it.
+    ttl: u16,
+    /// Context of the PONG, or reason of the ERROR, that is to be sent.
+    text: [u8; command::MAX_CONTEXT],
+    text_len: u8,
+    /// What is to be sent: a set of the bits below.
+    pending: u8,
+    /// Which of it is under way, and how many of its bytes have left.
+    sending: u8,
+    sent: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+enum Phase {
+    /// Waiting for the peer's greeting.
+    Greeting,
+    /// Waiting for its READY.
+    Handshake,
+    /// In its READY: so many bytes are left of it.
+    Metadata {
+        left: usize,
+    },
+    Traffic,
+    Failed,
+}
+
+// In the order of sending.
+const GREETING: u8 = 1;
+const READY: u8 = 2;
+const ERROR: u8 = 4;
+const PONG: u8 = 8;
+const PING: u8 = 16;
+
+const NEVER: u64 = u64::MAX;
+
+impl Peer {
+    /// A connection that was established at `now` (milliseconds on any clock that does not go
+    /// back), our side being a socket of this type.
+    pub const fn new(ours: SocketType, limits: Limits, now: u64) -> Self {
+        Peer {
+            last_bytes: now,
+            timer: match limits.handshake_timeout_ms {
+                0 => NEVER,
+                ms => now.saturating_add(ms as u64),
+            },
+            unanswered: NEVER,
+            heartbeat: limits.heartbeat,
+            max_message: limits.max_message,
+            max_subscription: limits.max_subscription,
+            unread: 0,
+            scanned: 0,
+            frames: 0,
+            clean: true,
+            skip: 0,
+            phase: Phase::Greeting,
+            ours,
+            theirs: None,
+            version: (0, 0),
+            ttl: 0,
+            text: [0; command::MAX_CONTEXT],
+            text_len: 0,
+            pending: GREETING,
+            sending: 0,
+            sent: 0,
+        }
+    }
+
+    /// Looks at the caller's unread bytes. The caller drops the first
+    /// [`consumed`](Input::consumed) of them, handles the event, and calls again until there is
+    /// none; then it waits for more bytes and appends them to those that are left. So the unread
+    /// bytes may grow at the end only; what was looked at is not looked at again, however small the
+    /// pieces are that bytes come in.
+    ///
+    /// The largest thing that must be in the buffer in one piece: a message that is handed out, a
+    /// subscription, the 64 bytes of the greeting. What is ignored (unknown commands, messages to a
+    /// PUB, properties in READY) is dropped as it comes and may be larger than the buffer.
+    ///
+    /// # Errors
+    /// Why the connection must be closed. All later calls return an error too;
+    /// [`output`](Self::output) may have an ERROR command for the peer.
+    #[inline]
+    pub fn input<'a>(&mut self, bytes: &'a [u8], now: u64) -> Result<Input<'a>, PeerError> {
+        if bytes.len() > self.unread {
+            self.last_bytes = now;
+            self.unanswered = NEVER;
+            self.ttl = 0;
+        }
+        let mut consumed = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let step = match self.phase {
+                Phase::Traffic if self.skip == 0 => self.traffic(rest),
+                _ => self.other(rest),
+            };
+            match step {
+                Ok(step) => {
+                    consumed += step.consumed;
+                    if step.event.is_some() || step.consumed == 0 {
+                        self.unread = bytes.len() - consumed;
+                        return Ok(Input { consumed, ..step });
+                    }
+                }
+                Err(error) => return Err(self.fail(error)),
+            }
+        }
+    }
+
+    /// Copies what the protocol has to say (greeting, READY, PONG, PING, ERROR) into `out` and
+    /// returns how many bytes; to be called again while it fills `out`.
+    ///
+    /// These bytes must go out before anything else, and between messages: the caller calls this
+    /// until [`has_output`](Self::has_output) is false before it writes its next message or
+    /// subscription, and never in the middle of one.
+    ///
+    /// A PING that comes while an earlier one's PONG is not yet on its way takes its place; one that
+    /// comes while it is halfway out stays without an answer.
+    pub fn output(&mut self, out: &mut [u8]) -> usize {
+        let mut written = 0;
+        while self.pending != 0 {
+            if self.sending == 0 {
+                // The lowest bit.
+                self.sending = self.pending & self.pending.wrapping_neg();
+                self.sent = 0;
+            }
+            let mut item = [0; greeting::LEN];
+            let size = self.render(&mut item);
+            let left = item.get(usize::from(self.sent)..size).unwrap_or_default();
+            let free = out.get_mut(written..).unwrap_or_default();
+            let n = left.len().min(free.len());
+            for (to, from) in free.iter_mut().zip(left) {
+                *to = *from;
+            }
+            written += n;
+            if n < left.len() {
+                self.sent += n as u8;
+                break;
+            }
+            self.pending &= !self.sending;
+            self.sending = 0;
+        }
+        written
+    }
+
+    /// Whether [`output`](Self::output) has something.
+    #[inline]
+    pub const fn has_output(&self) -> bool {
+        self.pending != 0
+    }
+
+    /// Looks at the clock: sends PINGs, notices a peer that is dead or does not finish its
+    /// handshake. Returns when to call it again at the latest, `None` if only
+    /// [`input`](Self::input) can change that; to be called after `input` too. What has arrived
+    /// must be fed in first.
+    ///
+    /// # Errors
+    /// [`PeerError::HandshakeTimeout`], [`PeerError::HeartbeatTimeout`], or
+    /// [`PeerError::AlreadyFailed`].
+    pub fn poll(&mut self, now: u64) -> Result<Option<u64>, PeerError> {
+        let mut next = NEVER;
+        match self.phase {
+            Phase::Failed => return Err(PeerError::AlreadyFailed),
+            Phase::Greeting | Phase::Handshake | Phase::Metadata { .. } => {
+                if now >= self.timer {
+                    return Err(self.fail(PeerError::HandshakeTimeout));
+                }
+            }
+            Phase::Traffic => {
+                if self.ttl != 0 {
+                    next = self.last_bytes.saturating_add(u64::from(self.ttl) * 100);
+                }
+                if let Some(heartbeat) = self.heartbeat {
+                    if now >= self.timer {
+                        self.pending |= PING;
+                        self.timer = now.saturating_add(heartbeat.interval_ms.into());
+                        self.unanswered = self.unanswered.min(now);
+                    }
+                    next = next.min(self.unanswered.saturating_add(heartbeat.timeout_ms.into()));
+                }
+                if now >= next {
+                    return Err(self.fail(PeerError::HeartbeatTimeout));
+                }
+            }
+        }
+        next = next.min(self.timer);
+        Ok((next != NEVER).then_some(next))
+    }
+
+    /// Whether the handshake is done: [`Event::Ready`] has been returned and no error since. Only
+    /// then, and after [`output`](Self::output), may messages and subscriptions be sent.
+    #[inline]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Traffic)
+    }
+
+    /// Major and minor version from the peer's greeting; `None` before it was there.
+    pub const fn peer_version(&self) -> Option<(u8, u8)> {
+        match self.version {
+            (0, _) => None,
+            version => Some(version),
+        }
+    }
+
+    /// Writes a subscription to `prefix` to the front of `out`, in the form that the peer reads,
+    /// and returns its length. To be sent once [`is_ready`](Self::is_ready).
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`], and `out` is as it was.
+    pub fn encode_subscribe(&self, prefix: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        subscription::encode(true, prefix, self.minor(), out)
+    }
+
+    /// Writes the end of a subscription, like [`encode_subscribe`](Self::encode_subscribe).
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`], and `out` is as it was.
+    pub fn encode_cancel(&self, prefix: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        subscription::encode(false, prefix, self.minor(), out)
+    }
+
+    /// The minor version of ZMTP 3 to speak: like libzmq's, 0 to a 3.0 peer, 1 to later ones.
+    const fn minor(&self) -> u8 {
+        if matches!(self.version, (3, 0)) { 0 } else { 1 }
+    }
+
+    /// Everything but a message or command after the handshake.
+    #[cold]
+    fn other<'a>(&mut self, bytes: &'a [u8]) -> Result<Input<'a>, PeerError> {
+        if self.skip > 0 {
+            if bytes.is_empty() {
+                return Ok(Input::needs(1));
+            }
+            let consumed = self.skip.min(bytes.len());
+            self.skip -= consumed;
+            return Ok(Input::consumed(consumed));
+        }
+        match self.phase {
+            Phase::Greeting => {
+                let Some(greeting) = Greeting::decode(bytes)? else {
+                    return Ok(Input::needs(greeting::LEN));
+                };
+                self.version = greeting.version;
+                self.pending |= READY;
+                self.phase = Phase::Handshake;
+                Ok(Input::consumed(greeting::LEN))
+            }
+            Phase::Handshake => self.handshake(bytes),
+            Phase::Metadata { left } => self.metadata(bytes, left),
+            Phase::Traffic => Ok(Input::needs(1)),
+            Phase::Failed => Err(PeerError::AlreadyFailed),
+        }
+    }
+
+    /// READY up to its properties, or ERROR.
+    fn handshake<'a>(&mut self, bytes: &'a [u8]) -> Result<Input<'a>, PeerError> {
+        let Some(raw) = RawHeader::read(bytes) else {
+            return Ok(Input::needs(bytes.len() + RawHeader::missing(bytes)));
+        };
+        let len = self.check_frame(&raw, 0)?;
+        if raw.flags & COMMAND == 0 {
+            return Err(PeerError::ExpectedReady);
+        }
+        let rest = bytes.get(raw.size..).unwrap_or_default();
+        let body = rest.get(..len).unwrap_or(rest);
+        match Name::find(body, body.len() == len) {
+            Lookup::Undecided(needed) => Ok(Input::needs(raw.size + needed)),
+            Lookup::Known(Name::Ready, properties) => {
+                let name = body.len() - properties.len();
+                self.phase = Phase::Metadata { left: len - name };
+                Ok(Input::consumed(raw.size + name))
+            }
+            Lookup::Known(Name::Error, reason) => {
+                // As much as we can keep: its length and 20 bytes.
+                let needed = len.min(body.len() - reason.len() + 21);
+                if body.len() < needed {
+                    return Ok(Input::needs(raw.size + needed));
+                }
+                let reason = reason.split_first().map_or(&[][..], |(_, reason)| reason);
+                let reason = ShortText::new(reason);
+                Err(PeerError::Refused { reason })
+            }
+            _ => Err(PeerError::ExpectedReady),
+        }
+    }
+
+    /// The next property of READY, `left` bytes before its end, or its end.
+    fn metadata<'a>(&mut self, bytes: &'a [u8], left: usize) -> Result<Input<'a>, PeerError> {
+        if left == 0 {
+            self.phase = Phase::Traffic;
+            self.timer = match self.heartbeat {
+                Some(heartbeat) => self.last_bytes.saturating_add(heartbeat.interval_ms.into()),
+                None => NEVER,
+            };
+            let info = PeerInfo {
+                socket_type: self.theirs,
+                version: self.version,
+            };
+            return Ok(Input::event(0, Event::Ready(info)));
+        }
+        let head = PropertyHead::read(bytes, left).map_err(|_| PeerError::BadMetadata)?;
+        let (name, size, value) = match head {
+            PropertyHead::Whole { name, size, value } => (name, size, value),
+            PropertyHead::Incomplete(needed) => return Ok(Input::needs(needed)),
+        };
+        if name.eq_ignore_ascii_case(command::SOCKET_TYPE) {
+            // No name is longer than what we keep of it.
+            let end = size + value.min(20);
+            let Some(value) = bytes.get(size..end) else {
+                return Ok(Input::needs(end));
+            };
+            let ours = self.ours;
+            self.theirs = SocketType::from_name(value).filter(|&theirs| ours.is_compatible(theirs));
+            if self.theirs.is_none() {
+                let theirs = ShortText::new(value);
+                return Err(PeerError::IncompatibleSocketType { ours, theirs });
+            }
+        }
+        self.phase = Phase::Metadata {
+            left: left - size - value,
+        };
+        self.skip = value;
+        Ok(Input::consumed(size))
+    }
+
+    /// A command or message after the handshake.
+    #[inline]
+    fn traffic<'a>(&mut self, bytes: &'a [u8]) -> Result<Input<'a>, PeerError> {
+        let mut at = self.scanned;
+        let mut frames = self.frames;
+        let mut clean = self.clean;
+        let needed = loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(raw) = RawHeader::read(rest) else {
+                break at + rest.len() + RawHeader::missing(rest);
+            };
+            let len = self.check_frame(&raw, at)?;
+            if frames == 0 {
+                if raw.flags & COMMAND != 0 {
+                    return self.command(bytes, &raw, len);
+                }
+                if matches!(self.ours, SocketType::Pub | SocketType::Xpub)
+                    && let Some(input) = self.subscription_message(bytes, &raw, len)?
+                {
+                    return Ok(input);
+                }
+            }
+            let end = at + raw.size + len;
+            let Some(frame) = bytes.get(at..end) else {
+                break end;
+            };
+            clean &= raw.flags & !(MORE | LONG) == 0;
+            at = end;
+            if raw.flags & COMMAND != 0 {
+                let body = frame.get(raw.size..).unwrap_or_default();
+                self.command_within(body);
+                continue;
+            }
+            frames += 1;
+            if raw.flags & MORE == 0 {
+                (self.scanned, self.frames, self.clean) = (0, 0, true);
+                let message = Message {
+                    envelope: &[],
+                    body: bytes.get(..at).unwrap_or_default(),
+                    frame_count: frames,
+                    clean,
+                };
+                return match self.ours {
+                    SocketType::Req | SocketType::Rep => self.enveloped(message),
+                    _ => Ok(Input::event(at, Event::Message(message))),
+                };
+            }
+        };
+        (self.scanned, self.frames, self.clean) = (at, frames, clean);
+        Ok(Input::needs(needed))
+    }
+
+    /// The length of a frame's body if it is within the limit, `at` bytes of its message being
+    /// before it.
+    #[inline]
+    fn check_frame(&self, raw: &RawHeader, at: usize) -> Result<usize, PeerError> {
+        let limit = self.max_message;
+        let room = limit.saturating_sub(at + raw.size);
+        match usize::try_from(raw.len) {
+            Ok(len) if len <= room => Ok(len),
+            _ if at > 0 => Err(PeerError::MessageTooLarge { limit }),
+            _ => Err(PeerError::FrameTooLarge {
+                len: raw.len,
+                limit,
+            }),
+        }
+    }
+
+    /// A command between messages, of which any part may be there.
+    #[cold]
+    fn command<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        raw: &RawHeader,
+        len: usize,
+    ) -> Result<Input<'a>, PeerError> {
+        let rest = bytes.get(raw.size..).unwrap_or_default();
+        let body = rest.get(..len).unwrap_or(rest);
+        let publisher = matches!(self.ours, SocketType::Pub | SocketType::Xpub);
+        // How much of the body we need; the rest is dropped.
+        let wanted = match Name::find(body, body.len() == len) {
+            Lookup::Undecided(needed) => return Ok(Input::needs(raw.size + needed)),
+            Lookup::Known(Name::Subscribe, start) if publisher => {
+                self.check_prefix(len - (body.len() - start.len()))?;
+                len
+            }
+            Lookup::Known(Name::Cancel, start) if publisher => {
+                let prefix = len - (body.len() - start.len());
+                if prefix > self.max_subscription {
+                    0
+                } else {
+                    len
+                }
+            }
+            Lookup::Known(Name::Ping, start) => {
+                len.min(body.len() - start.len() + 2 + command::MAX_CONTEXT)
+            }
+            _ => 0,
+        };
+        let Some(body) = rest.get(..wanted) else {
+            return Ok(Input::needs(raw.size + wanted));
+        };
+        self.skip = len - wanted;
+        let consumed = raw.size + wanted;
+        Ok(match Command::decode(body) {
+            Some(Command::Subscribe(prefix)) => Input::event(consumed, Event::Subscribe(prefix)),
+            Some(Command::Cancel(prefix)) => Input::event(consumed, Event::Cancel(prefix)),
+            _ => {
+                self.command_within(body);
+                Input::consumed(consumed)
+            }
+        })
+    }
+
+    /// A command that only a PING means something in.
+    #[cold]
+    fn command_within(&mut self, body: &[u8]) {
+        if let Some(Command::Ping { ttl, context }) = Command::decode(body) {
+            self.ttl = ttl;
+            if self.sending != PONG {
+                self.set_text(context);
+                self.pending |= PONG;
+            }
+        }
+    }
+
+    /// The first frame of a message to a publisher: a subscription or, for a PUB, nothing.
+    fn subscription_message<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        raw: &RawHeader,
+        len: usize,
+    ) -> Result<Option<Input<'a>>, PeerError> {
+        let prefix_at = raw.size + 1;
+        let kind = match bytes.get(raw.size) {
+            _ if len == 0 => None,
+            None => return Ok(Some(Input::needs(prefix_at))),
+            Some(&kind @ 0..=1) => Some(kind),
+            Some(_) => None,
+        };
+        let wanted = match kind {
+            Some(1) => {
+                self.check_prefix(len - 1)?;
+                true
+            }
+            Some(_) => len - 1 <= self.max_subscription,
+            None => false,
+        };
+        if wanted {
+            let end = raw.size + len;
+            return Ok(Some(match bytes.get(prefix_at..end) {
+                None => Input::needs(end),
+                Some(prefix) if kind == Some(1) => Input::event(end, Event::Subscribe(prefix)),
+                Some(prefix) => Input::event(end, Event::Cancel(prefix)),
+            }));
+        }
+        if kind.is_none() && self.ours == SocketType::Xpub {
+            return Ok(None);
+        }
+        self.skip = len;
+        Ok(Some(Input::consumed(raw.size)))
+    }
+
+    fn check_prefix(&self, len: usize) -> Result<(), PeerError> {
+        let limit = self.max_subscription;
+        if len > limit {
+            return Err(PeerError::SubscriptionTooLong { len, limit });
+        }
+        Ok(())
+    }
+
+    /// Takes a request's or reply's envelope off. A request without its delimiter is dropped, a
+    /// reply without it ends the connection: so does libzmq.
+    fn enveloped<'a>(&self, message: Message<'a>) -> Result<Input<'a>, PeerError> {
+        let wire = message.body;
+        let mut at = 0;
+        let mut frame_count = message.frame_count;
+        while let Ok(Decoded::Frame { frame, consumed }) =
+            decode(wire.get(at..).unwrap_or_default(), u64::MAX)
+            && (frame.more || frame.command)
+        {
+            at += consumed;
+            if frame.command {
+                continue;
+            }
+            frame_count -= 1;
+            if frame.body.is_empty()
+                && let Some((envelope, body)) = wire.split_at_checked(at)
+            {
+                let message = Message {
+                    envelope,
+                    body,
+                    frame_count,
+                    ..message
+                };
+                return Ok(Input::event(wire.len(), Event::Message(message)));
+            }
+        }
+        match self.ours {
+            SocketType::Req => Err(PeerError::MissingDelimiter),
+            _ => Ok(Input::consumed(wire.len())),
+        }
+    }
+
+    /// Puts the bytes of what is being sent into `item` and returns how many.
+    fn render(&self, item: &mut [u8; greeting::LEN]) -> usize {
+        let text = self
+            .text
+            .get(..usize::from(self.text_len))
+            .unwrap_or_default();
+        let size = match self.sending {
+            GREETING => {
+                *item = Greeting::OURS.encode();
+                Ok(greeting::LEN)
+            }
+            READY => command::encode_ready(self.ours, item),
+            ERROR => Command::Error(text).encode(item),
+            PONG => Command::Pong(text).encode(item),
+            _ => {
+                let ttl = self.heartbeat.map_or(0, |heartbeat| heartbeat.ttl);
+                let context = &[];
+                Command::Ping { ttl, context }.encode(item)
+            }
+        };
+        // None is longer than a greeting.
+        size.unwrap_or(0)
+    }
+
+    fn set_text(&mut self, text: &[u8]) {
+        self.text_len = 0;
+        for (to, from) in self.text.iter_mut().zip(text) {
+            *to = *from;
+            self.text_len += 1;
+        }
+    }
+
+    /// Ends the connection: what is under way is still to be sent, and a word to the peer.
+    #[cold]
+    fn fail(&mut self, error: PeerError) -> PeerError {
+        if self.phase == Phase::Failed {
+            return error;
+        }
+        self.phase = Phase::Failed;
+        // The text of a PONG that is halfway out is needed.
+        match error.reason() {
+            Some(reason) if self.sending != PONG => {
+                self.set_text(reason.as_bytes());
+                self.pending = self.pending & GREETING | self.sending | ERROR;
+            }
+            _ => self.pending = self.sending,
+        }
+        error
+    }
+}
