@@ -1,1 +1,110 @@
-//! Helpers for whole-system tests.
+//! Helpers for whole-system tests: peers to test with ([`pyzmq`], [`raw`]), the Python that some
+//! of them need ([`python`]), and the macros that run one test over every transport.
+//!
+//! Rules of these tests: loopback only, ports given by the operating system only, and no test of
+//! how long something takes: whatever must happen is waited for up to [`PATIENCE`], and the wait
+//! ends when it has happened.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fedmsg::transport::{Endpoint, Publisher, Subscriber, Transport, zmq::Zmq};
+
+pub mod python;
+pub mod pyzmq;
+pub mod raw;
+
+/// How long something that must happen is waited for. Reached only by a test that fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A transport that is ours, and so under test; pyzmq's is not.
+pub trait Ours: Transport {
+    /// Whether libzmq is what speaks: it differs from ours where that is documented.
+    const LIBZMQ: bool;
+}
+
+impl Ours for Zmq {
+    const LIBZMQ: bool = true;
+}
+
+/// Runs each function, generic over a transport that is [`Ours`], as a test of each.
+#[macro_export]
+macro_rules! for_transports {
+    ($($test:ident),+ $(,)?) => {
+        mod zmq {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::zmq::Zmq); })+
+        }
+    };
+}
+
+/// Runs each function, generic over a publisher's and a subscriber's transport, as a test of
+/// every two of which one at least is [`Ours`].
+#[macro_export]
+macro_rules! for_pairs {
+    ($($test:ident),+ $(,)?) => {
+        mod zmq_to_zmq {
+            use fedmsg::transport::zmq::Zmq;
+            $(#[test] fn $test() { super::$test(&Zmq, &Zmq); })+
+        }
+        mod zmq_to_pyzmq {
+            use {fedmsg::transport::zmq::Zmq, fedmsg_tests::pyzmq::Pyzmq};
+            $(#[test] fn $test() { super::$test(&Zmq, &Pyzmq); })+
+        }
+        mod pyzmq_to_zmq {
+            use {fedmsg::transport::zmq::Zmq, fedmsg_tests::pyzmq::Pyzmq};
+            $(#[test] fn $test() { super::$test(&Pyzmq, &Zmq); })+
+        }
+    };
+}
+
+/// Any free port of the loopback interface.
+pub fn loopback() -> Endpoint {
+    Endpoint::tcp("127.0.0.1", 0)
+}
+
+/// Waits until `done`, and fails after [`PATIENCE`].
+#[track_caller]
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < PATIENCE, "gave up waiting: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until everything that these subscribers asked for, and may not have arrived yet, is in
+/// force at the publisher, whichever side connects. Only for subscribers with nothing to receive.
+#[track_caller]
+pub fn meet<S: Subscriber>(publisher: &mut impl Publisher, subscribers: &mut [S]) {
+    // A peer's subscriptions arrive in the order in which they are made, or when it connects, in
+    // the order of their bytes: this one is the last of them. And it is new each time.
+    static MEETINGS: AtomicU32 = AtomicU32::new(0);
+    let number = MEETINGS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let topic = &[&[0xff; 4], &number[..]].concat();
+    for subscriber in &mut *subscribers {
+        subscriber.subscribe(topic).unwrap();
+    }
+    let mut waiting: Vec<_> = subscribers.iter_mut().collect();
+    eventually("every subscriber hears the publisher", || {
+        publisher.send(topic, &[b"knock"]).unwrap();
+        waiting
+            .retain_mut(|subscriber| subscriber.recv(Duration::from_millis(5)).unwrap().is_none());
+        waiting.is_empty()
+    });
+    publisher.send(topic, &[b"end"]).unwrap();
+    for subscriber in subscribers {
+        while next(subscriber).1 != b"end" {}
+        subscriber.unsubscribe(topic).unwrap();
+    }
+}
+
+/// The next message's topic and body.
+#[track_caller]
+pub fn next(subscriber: &mut impl Subscriber) -> (Vec<u8>, Vec<u8>) {
+    let message = subscriber.recv(PATIENCE).unwrap().expect("a message");
+    let (topic, body) = message.topic_and_body().expect("two frames");
+    (topic.to_vec(), body.to_vec())
+}
