@@ -161,8 +161,8 @@ pub fn encode(data: &[u8], wrapping: Wrapping, out: &mut [u8]) -> Result<usize, 
 pub fn decode(text: &[u8], out: &mut [u8]) -> Result<usize, Error> {
     let mut groups = Groups::default();
     let mut len: usize = 0;
-    while let Some(bytes) = groups.next(text)? {
-        len = put(out, len, bytes);
+    while let Some(group) = groups.next(text)? {
+        len = put(out, len, &group);
     }
     let needed = len;
     if len <= out.len() {
@@ -180,8 +180,8 @@ pub fn decode_in_place(text: &mut [u8]) -> Result<usize, Error> {
     let mut groups = Groups::default();
     let mut len: usize = 0;
     // What is written (3 bytes a group) never overtakes what is read (4 or more).
-    while let Some(bytes) = groups.next(text)? {
-        len = put(text, len, bytes);
+    while let Some(group) = groups.next(text)? {
+        len = put(text, len, &group);
     }
     Ok(len)
 }
@@ -257,7 +257,7 @@ pub(super) fn append<'o>(out: &'o mut [u8], bytes: &[u8]) -> &'o mut [u8] {
 
 /// Writes `group` at `len` if it fits, and gives the length after it in any case, so that a buffer
 /// too small is known with the length it should have.
-fn put(out: &mut [u8], len: usize, group: Group) -> usize {
+fn put(out: &mut [u8], len: usize, group: &Group) -> usize {
     for (to, from) in out.iter_mut().skip(len).zip(group.bytes).take(group.len) {
         *to = from;
     }
@@ -363,5 +363,181 @@ fn strip_newline(text: &[u8]) -> Option<&[u8]> {
         | [b'\\', b'n', rest @ ..]
         | [b'\\', b'r', b'\\', b'n', rest @ ..] => Some(rest),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn encoded(data: &[u8], wrapping: Wrapping) -> Vec<u8> {
+        let mut out = vec![0; encoded_len(data.len(), wrapping)];
+        assert_eq!(encode(data, wrapping, &mut out), Ok(out.len()));
+        out
+    }
+
+    fn decoded(text: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut out = vec![0; text.len()];
+        let result = decode(text, &mut out);
+        let mut in_place = text.to_vec();
+        assert_eq!(decode_in_place(&mut in_place), result);
+        let len = result?;
+        assert_eq!(in_place[..len], out[..len]);
+        out.truncate(len);
+        Ok(out)
+    }
+
+    /// Written from RFC 4648 alone, bit by bit.
+    fn reference(data: &[u8], newline: &[u8]) -> Vec<u8> {
+        let bit = |at: usize| data.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1);
+        let mut digits: Vec<u8> = (0..(8 * data.len()).div_ceil(6))
+            .map(|at| (0..6).fold(0, |digit, n| 2 * digit + usize::from(bit(6 * at + n))))
+            .map(|digit| ALPHABET[digit])
+            .collect();
+        while digits.len() % 4 != 0 {
+            digits.push(b'=');
+        }
+        digits
+            .chunks(76)
+            .flat_map(|line| [line, newline].concat())
+            .collect()
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_4648_hold() {
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ];
+        for (data, text) in vectors {
+            assert_eq!(encoded(data.as_bytes(), Wrapping::None), text.as_bytes());
+            assert_eq!(decoded(text.as_bytes()).as_deref(), Ok(data.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn lines_are_wrapped_as_python_wraps_them() {
+        // base64.encodebytes(bytes(range(n)))
+        let line = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4";
+        let data: Vec<u8> = (0..=255).collect();
+        for (n, lines) in [
+            (0, vec![]),
+            (57, vec![line]),
+            (58, vec![line, "OQ=="]),
+            (60, vec![line, "OTo7"]),
+        ] {
+            let python: std::string::String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+            assert_eq!(encoded(&data[..n], Wrapping::Lines), python.as_bytes());
+            let json = python.replace('\n', "\\n");
+            assert_eq!(encoded(&data[..n], Wrapping::JsonLines), json.as_bytes());
+        }
+    }
+
+    #[test]
+    fn newlines_of_any_kind_may_stand_between_groups() {
+        for text in [
+            "Zm9vYmFy",
+            "Zm9v\nYmFy\n",
+            "\n\nZm9v\r\n\nYmFy\r\n",
+            "Zm9v\\nYmFy\\n",
+            "Zm9v\\r\\nYmFy\n\\n\r\n",
+        ] {
+            assert_eq!(
+                decoded(text.as_bytes()).as_deref(),
+                Ok(&b"foobar"[..]),
+                "{text:?}"
+            );
+        }
+        assert_eq!(decoded(b"Zg==\\n\n").as_deref(), Ok(&b"f"[..]));
+        assert_eq!(decoded(b"\n"), Ok(vec![]));
+    }
+
+    #[test]
+    fn text_that_is_not_base64_is_refused_with_the_offset() {
+        let symbol = |offset| Error::Symbol { offset };
+        let truncated = |offset| Error::Truncated { offset };
+        let trailing = |offset| Error::TrailingBits { offset };
+        for (text, error) in [
+            ("Zm9v Zm9v", symbol(4)),
+            ("Zm9vZm-v", symbol(6)),
+            ("Zm\n9v", symbol(2)),
+            ("Zm9v\r", symbol(4)),
+            ("Zm9v\rZm9v", symbol(4)),
+            ("Zm9v\\", symbol(4)),
+            ("Zm9v\\rZm9v", symbol(4)),
+            ("Zm9v\\tZm9v", symbol(4)),
+            ("Zm9v\0", symbol(4)),
+            ("Zm9\u{e9}", symbol(3)),
+            ("=", symbol(0)),
+            ("====", symbol(0)),
+            ("Z===", symbol(1)),
+            ("Z=", symbol(1)),
+            ("Zg=g", symbol(3)),
+            ("Zg=\n=", symbol(3)),
+            ("Zm8==", symbol(4)),
+            ("Zg==Zg==", symbol(4)),
+            ("Zm8=\nZm9v", symbol(5)),
+            ("Zm9vZ", truncated(5)),
+            ("Zm9vZg", truncated(6)),
+            ("Zm9vZm8", truncated(7)),
+            ("Zg=", truncated(3)),
+            ("Zh==", trailing(0)),
+            ("Zm9v\nZm9=", trailing(5)),
+        ] {
+            assert_eq!(decoded(text.as_bytes()), Err(error), "{text:?}");
+            assert!(error.offset() <= text.len());
+        }
+    }
+
+    #[test]
+    fn a_buffer_too_small_is_told_the_length_it_needs() {
+        let mut out = [7; 10];
+        let error = Error::BufferTooSmall { needed: 11 };
+        assert_eq!(
+            encode(b"foobar", Wrapping::JsonLines, &mut out[..9]),
+            Err(Error::BufferTooSmall { needed: 10 })
+        );
+        assert_eq!(out, [7; 10]);
+        assert_eq!(decode(b"Zm9vYmFyZm9vYmE=\n", &mut out), Err(error));
+        assert_eq!(decode(b"Zm9vYmFyZm9vYmE=\n", &mut []), Err(error));
+        assert_eq!(decode(b"Zm9v*", &mut []), Err(Error::Symbol { offset: 4 }));
+    }
+
+    #[test]
+    fn lengths_do_not_overflow() {
+        assert_eq!(encoded_len(usize::MAX, Wrapping::Lines), usize::MAX);
+        assert_eq!(decoded_len_max(usize::MAX), usize::MAX / 4 * 3);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_the_reference_and_reads_back(
+            data in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            for (wrapping, newline) in [(Wrapping::Lines, "\n"), (Wrapping::JsonLines, "\\n")] {
+                let text = encoded(&data, wrapping);
+                prop_assert_eq!(&text, &reference(&data, newline.as_bytes()));
+                prop_assert!(decoded_len_max(text.len()) >= data.len());
+                prop_assert_eq!(decoded(&text), Ok(data.clone()));
+            }
+            let line = encoded(&data, Wrapping::None);
+            prop_assert_eq!(&line, &reference(&data, b""));
+            prop_assert_eq!(decoded(&line), Ok(data));
+        }
+
+        #[test]
+        fn what_is_read_without_newlines_writes_back(text in "[A-Za-d+/0-3=]{0,3}(Zm9v)*") {
+            if let Ok(data) = decoded(text.as_bytes()) {
+                prop_assert_eq!(encoded(&data, Wrapping::None), text.as_bytes());
+            }
+        }
     }
 }

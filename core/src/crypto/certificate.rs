@@ -18,11 +18,11 @@ use super::Refusal;
 use super::asn1::{Cursor, End, Malformed};
 use super::p256::VerifyingKey;
 
-/// ecdsa-with-SHA256 (RFC 5758 section 3.2), as an AlgorithmIdentifier.
+/// ecdsa-with-SHA256 (RFC 5758 section 3.2), as an `AlgorithmIdentifier`.
 const ECDSA_WITH_SHA256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
 
 /// id-ecPublicKey with the named curve secp256r1 (RFC 5480 section 2.1), as an
-/// AlgorithmIdentifier.
+/// `AlgorithmIdentifier`.
 pub(super) const P256_KEY: &[u8] =
     b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 
@@ -51,7 +51,7 @@ pub enum CertificateError {
     },
     /// The key is not a P-256 key or the signature is not ecdsa-with-SHA256.
     Algorithm {
-        /// Offset of the AlgorithmIdentifier.
+        /// Offset of the `AlgorithmIdentifier`.
         offset: usize,
     },
     /// The public key is not a point of the curve.
@@ -216,8 +216,8 @@ impl<'a> Certificate<'a> {
         self.subject
     }
 
-    /// The subject's first common name, if it has one that is UTF8String, PrintableString or
-    /// IA5String: the sender of a message.
+    /// The subject's first common name, if it has one that is `UTF8String`, `PrintableString` or
+    /// `IA5String`: the sender of a message.
     #[must_use]
     pub fn common_name(&self) -> Option<&'a str> {
         self.common_name
@@ -379,7 +379,7 @@ fn version(cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
     cursor.leave(end)
 }
 
-/// An AlgorithmIdentifier that must be `expected`, parameters and all.
+/// An `AlgorithmIdentifier` that must be `expected`, parameters and all.
 fn algorithm(cursor: &mut Cursor<'_>, expected: &[u8]) -> Result<(), CertificateError> {
     let offset = cursor.offset();
     if cursor.read_any()? == expected {
@@ -430,7 +430,7 @@ fn default_false(cursor: &mut Cursor<'_>) -> Result<bool, Malformed> {
     }
 }
 
-/// A KeyUsage BIT STRING: its first byte, 0 if it is empty.
+/// A `KeyUsage` BIT STRING: its first byte, 0 if it is empty.
 fn key_usage(cursor: &mut Cursor<'_>) -> Result<u8, Malformed> {
     let offset = cursor.offset();
     match *cursor.read(Tag::BitString)? {
@@ -468,7 +468,7 @@ fn seconds(year: u32, text: &[u8]) -> Option<u64> {
         two_digits(min1, min2)?,
         two_digits(s1, s2)?,
     );
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days_of_month = match month {
         2 => 28 + u32::from(leap),
         4 | 6 | 9 | 11 => 30,
@@ -498,5 +498,71 @@ fn two_digits(tens: u8, ones: u8) -> Option<u32> {
         Some(u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn read(text: &str) -> Result<u64, Malformed> {
+        let tag = if text.len() == 13 { 0x17 } else { 0x18 };
+        let der: Vec<u8> = [&[tag, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        time(&mut Cursor::new(&der).unwrap())
+    }
+
+    #[test]
+    fn times_are_seconds_since_the_epoch() {
+        // date -u -d DATE +%s
+        for (text, seconds) in [
+            ("700101000000Z", 0),
+            ("19700101000001Z", 1),
+            ("700301000000Z", 5_097_600),
+            ("991231235959Z", 946_684_799),
+            ("000101000000Z", 946_684_800),
+            ("000229000000Z", 951_782_400),
+            ("000301000000Z", 951_868_800),
+            ("240229120000Z", 1_709_208_000),
+            ("491231235959Z", 2_524_607_999),
+            ("20500101000000Z", 2_524_608_000),
+            ("21000228235959Z", 4_107_542_399),
+            ("21000301000000Z", 4_107_542_400),
+            ("99991231235959Z", 253_402_300_799),
+            // Before the epoch.
+            ("691231235959Z", 0),
+            ("500101000000Z", 0),
+            ("00000101000000Z", 0),
+        ] {
+            assert_eq!(read(text), Ok(seconds), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_that_are_none_are_refused() {
+        for text in [
+            "700001000000Z",
+            "701301000000Z",
+            "700100000000Z",
+            "700132000000Z",
+            "700229000000Z",
+            "700431000000Z",
+            "21000229000000Z",
+            "700101240000Z",
+            "700101006000Z",
+            "700101000060Z",
+            "700101000000+",
+            "70010100000Z",
+            "7001010000Z",
+            "7001010000 0Z",
+            "70010100000:Z",
+            "x00101000000Z",
+            "197001010000000Z",
+            "19700101000000.0Z",
+            "1970Z",
+            "",
+        ] {
+            assert_eq!(read(text), Err(Malformed { offset: 0 }), "{text}");
+        }
     }
 }

@@ -23,6 +23,7 @@
 //! let signer = P256Signer::from_der(&key[..len], field)?;
 //! let mut signature = [0; MAX_SIGNATURE_LEN];
 //! let len = signer.sign(&[b"one ", b"message"], &mut signature)?;
+//! let signature = &signature[..len];
 //!
 //! // The receiver: trusts one CA, and is given the certificate with the message.
 //! let mut ca = [0; 1024];
@@ -32,7 +33,8 @@
 //! let verifier = P256Verifier::new(&anchors);
 //! let mut name = [0; 64];
 //! let mut verify = |message| {
-//!     verifier.verify(message, &signature[..len], leaf_pem.as_bytes(), now, &mut name)
+//!     verifier
+//!         .verify(message, signature, leaf_pem.as_bytes(), now, &mut name)
 //!         .map(String::from)
 //! };
 //! assert_eq!(verify(&[b"one message"]).as_deref(), Ok("sensor-1.example.org"));
@@ -251,7 +253,7 @@ impl VerifyingKey {
     }
 }
 
-/// The 32 bytes inside of an ECPrivateKey (RFC 5915), or of one inside of a PrivateKeyInfo
+/// The 32 bytes inside of an `ECPrivateKey` (RFC 5915), or of one inside of a `PrivateKeyInfo`
 /// (RFC 5958). What follows them there, the public key among it, is not needed.
 fn private_key(der: &[u8]) -> Option<&[u8; 32]> {
     const SEQUENCE: u8 = 0x30;

@@ -147,3 +147,108 @@ impl<'a> Iterator for Lines<'a> {
         Some((offset, line.strip_suffix(b"\r").unwrap_or(line)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn decoded(text: &str, label: &str) -> Result<Vec<u8>, Error> {
+        let mut out = vec![0; text.len()];
+        let len = decode(text.as_bytes(), label, &mut out)?;
+        out.truncate(len);
+        Ok(out)
+    }
+
+    #[test]
+    fn the_first_block_with_the_label_is_read() {
+        let block = "-----BEGIN A-----\nZm9v\n-----END A-----\n";
+        let other = "-----BEGIN B-----\nYmFy\n-----END B-----\n";
+        for text in [
+            block.into(),
+            block.trim_end().into(),
+            block.replace('\n', "\r\n"),
+            std::format!("Subject: CN = A\n  -----BEGIN A-----\n{other}{block}{other}"),
+            std::format!("{block}-----BEGIN A-----\nYmFy\n-----END A-----\n"),
+            std::format!("{block}-----BEGIN A-----\n*"),
+        ] {
+            assert_eq!(decoded(&text, "A").as_deref(), Ok(&b"foo"[..]), "{text:?}");
+        }
+        assert_eq!(
+            decoded(&[other, block].concat(), "B").as_deref(),
+            Ok(&b"bar"[..])
+        );
+    }
+
+    #[test]
+    fn text_that_holds_no_whole_block_is_refused_with_the_offset() {
+        let symbol = |offset| Error::Base64(base64::Error::Symbol { offset });
+        for (text, error) in [
+            ("", Error::Missing),
+            ("-----BEGIN B-----\nZm9v\n-----END B-----\n", Error::Missing),
+            ("-----BEGIN A----\nZm9v\n-----END A-----\n", Error::Missing),
+            (
+                "-----BEGIN A----- \nZm9v\n-----END A-----\n",
+                Error::Missing,
+            ),
+            ("\n-----BEGIN A-----", Error::Unterminated { offset: 1 }),
+            (
+                "\n-----BEGIN A-----\nZm9v",
+                Error::Unterminated { offset: 1 },
+            ),
+            (
+                "-----BEGIN A-----\nZm9v\n-----END B-----\n",
+                Error::Unterminated { offset: 0 },
+            ),
+            (
+                "-----BEGIN A-----\nZm9v -----END A-----\n",
+                Error::Unterminated { offset: 0 },
+            ),
+            ("-----BEGIN A-----\nZm*v\n-----END A-----\n", symbol(20)),
+            (
+                "-----BEGIN A-----\n\nKey: B\n\nZm9v\n-----END A-----\n",
+                symbol(22),
+            ),
+            ("-----BEGIN A-----\nZm9\n-----END A-----\n", symbol(21)),
+        ] {
+            assert_eq!(decoded(text, "A"), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_too_small_is_told_the_length_it_needs() {
+        let mut text = [7; 40];
+        let needed = encoded_len(3, "A");
+        assert_eq!(needed, 39);
+        let error = Error::BufferTooSmall { needed };
+        assert_eq!(encode(b"foo", "A", &mut text[..38]), Err(error));
+        assert_eq!(text, [7; 40]);
+        assert_eq!(encode(b"foo", "A", &mut text), Ok(39));
+        assert_eq!(&text, b"-----BEGIN A-----\nZm9v\n-----END A-----\n\x07");
+        assert_eq!(
+            decode(&text, "A", &mut [0; 2]),
+            Err(Error::BufferTooSmall { needed: 3 })
+        );
+    }
+
+    #[test]
+    fn lines_have_64_columns_as_openssl_writes_them() {
+        let certificate = include_str!("../../tests/crypto-data/leaf.crt");
+        let der = decoded(certificate, CERTIFICATE).unwrap();
+        let mut text = vec![0; encoded_len(der.len(), CERTIFICATE)];
+        assert_eq!(encode(&der, CERTIFICATE, &mut text), Ok(text.len()));
+        assert_eq!(text, certificate.as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut text = vec![0; encoded_len(data.len(), CERTIFICATE)];
+            prop_assert_eq!(encode(&data, CERTIFICATE, &mut text), Ok(text.len()));
+            let text = std::str::from_utf8(&text).unwrap();
+            prop_assert_eq!(decoded(text, CERTIFICATE), Ok(data));
+        }
+    }
+}
