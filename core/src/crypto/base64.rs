@@ -397,7 +397,7 @@ mod tests {
             .map(|at| (0..6).fold(0, |digit, n| 2 * digit + usize::from(bit(6 * at + n))))
             .map(|digit| ALPHABET[digit])
             .collect();
-        while digits.len() % 4 != 0 {
+        while !digits.len().is_multiple_of(4) {
             digits.push(b'=');
         }
         digits
