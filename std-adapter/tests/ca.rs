@@ -1,5 +1,12 @@
 //! `fedmsg ca`, judged by OpenSSL.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -51,7 +51,7 @@ use x509_cert::{
     },
     name::{Name, RdnSequence, RelativeDistinguishedName},
     serial_number::SerialNumber,
-    spki::{ObjectIdentifier, SubjectPublicKeyInfoRef},
+    spki::SubjectPublicKeyInfoRef,
     time::{Time, Validity},
 };
 
@@ -59,7 +59,7 @@ use super::{
     Error, KeyKind,
     files::{self, Draft},
     key::PrivateKey,
-    x509::{CertList, Signed},
+    x509::{COMMON_NAME, CertList, Signed},
 };
 
 /// A certificate authority in its folder.
@@ -136,7 +136,7 @@ impl Ca {
     /// What is wrong with one of the files; [`Error::KeyMismatch`], [`Error::NotCa`].
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("ca.crt");
-        let certificate = read_certificate(&path)?;
+        let certificate = files::read_certificate(&path)?;
         let key = PrivateKey::read(&dir.join("ca.key"))?;
         if key.public_key()? != *certificate.tbs_certificate().subject_public_key_info() {
             return Err(Error::KeyMismatch {
@@ -229,15 +229,15 @@ impl Ca {
         // Before the list is read, so that of two processes neither loses the other's entry.
         let mut crl_file = Draft::replace(crl_path.clone(), PUBLIC)?;
 
-        let certificate = read_certificate(&path)?;
+        let certificate = files::read_certificate(&path)?;
         self.check_issued(&certificate.to_der().map_err(|_| Error::Signing)?, &path)?;
         let serial_number = certificate.tbs_certificate().serial_number().clone();
 
-        let crl = first_block(&crl_path, CRL)?;
+        let crl = files::read_first(&crl_path, files::CRL)?;
         let body = self.check_issued(&crl, &crl_path)?;
         let list = CertList::from_der(body).map_err(|source| Error::Malformed {
             path: crl_path,
-            label: CRL,
+            label: files::CRL,
             source,
         })?;
         let mut revoked = list.revoked.unwrap_or_default();
@@ -364,7 +364,7 @@ fn sign<B: Builder>(builder: B, key: &PrivateKey) -> Result<B::Output, Error> {
             builder.build::<_, p256::ecdsa::DerSignature>(&p256::ecdsa::SigningKey::from(key))
         }
         PrivateKey::Rsa(key) => builder.build::<_, rsa::pkcs1v15::Signature>(
-            &rsa::pkcs1v15::SigningKey::<Sha256>::new(key.clone()),
+            &rsa::pkcs1v15::SigningKey::<Sha256>::new(key.as_ref().clone()),
         ),
     }
     .map_err(|_| Error::Signing)
@@ -420,28 +420,6 @@ fn time(seconds: u64) -> Result<Time, Error> {
         .map_err(|_| Error::Clock { seconds })
 }
 
-fn first_block(path: &Path, label: &'static str) -> Result<Vec<u8>, Error> {
-    let missing = Error::Missing {
-        path: path.to_owned(),
-        label,
-    };
-    files::read_labelled(path, label)?
-        .into_iter()
-        .next()
-        .ok_or(missing)
-}
-
-fn read_certificate(path: &Path) -> Result<Certificate, Error> {
-    const LABEL: &str = "CERTIFICATE";
-    Certificate::from_der(&first_block(path, LABEL)?).map_err(|source| Error::Malformed {
-        path: path.to_owned(),
-        label: LABEL,
-        source,
-    })
-}
-
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const CRL: &str = "X509 CRL";
 /// Characters of a common name: `ub-common-name` of RFC 5280.
 const MAX_NAME: usize = 64;
 const DAY: u64 = 24 * 60 * 60;

@@ -7,10 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use der::Decode;
+use x509_cert::Certificate;
+
 use super::Error;
 
 /// The largest credential file that is read, in bytes; a revocation list takes some 40 an entry.
 const MAX_FILE: u64 = 16 << 20;
+
+pub(super) const CERTIFICATE: &str = "CERTIFICATE";
+pub(super) const CRL: &str = "X509 CRL";
 
 /// One PEM block's label and content.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +62,28 @@ pub(super) fn read_labelled(path: &Path, label: &'static str) -> Result<Vec<Vec<
         });
     }
     Ok(found)
+}
+
+/// The content of the file's first PEM block with this label.
+pub(super) fn read_first(path: &Path, label: &'static str) -> Result<Vec<u8>, Error> {
+    let missing = || Error::Missing {
+        path: path.to_owned(),
+        label,
+    };
+    read_labelled(path, label)?
+        .into_iter()
+        .next()
+        .ok_or_else(missing)
+}
+
+/// The first certificate of a file.
+pub(super) fn read_certificate(path: &Path) -> Result<Certificate, Error> {
+    let malformed = |source| Error::Malformed {
+        path: path.to_owned(),
+        label: CERTIFICATE,
+        source,
+    };
+    Certificate::from_der(&read_first(path, CERTIFICATE)?).map_err(malformed)
 }
 
 /// A file in the making, beside its final place under the name plus `.new`. That name is taken
@@ -189,8 +217,8 @@ fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 fn known_label(label: &str) -> &'static str {
     match label {
-        "CERTIFICATE" => "CERTIFICATE",
-        "X509 CRL" => "X509 CRL",
+        CERTIFICATE => CERTIFICATE,
+        CRL => CRL,
         _ if label.ends_with("PRIVATE KEY") => "PRIVATE KEY",
         _ => "PEM block",
     }

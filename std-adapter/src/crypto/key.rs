@@ -26,7 +26,7 @@ pub enum KeyKind {
 #[derive(Clone)]
 pub(super) enum PrivateKey {
     P256(p256::SecretKey),
-    Rsa(rsa::PrivateKey),
+    Rsa(Box<rsa::PrivateKey>),
 }
 
 impl PrivateKey {
@@ -36,7 +36,7 @@ impl PrivateKey {
                 .map(Self::P256)
                 .map_err(|_| Error::Signing),
             KeyKind::Rsa2048 => rsa::PrivateKey::new(&mut SysRng, 2048)
-                .map(Self::Rsa)
+                .map(Self::rsa)
                 .map_err(|_| Error::Signing),
         }
     }
@@ -54,11 +54,11 @@ impl PrivateKey {
         let der = Zeroizing::new(key.der);
         match key.label.as_str() {
             "EC PRIVATE KEY" => p256::SecretKey::from_sec1_der(&der).ok().map(Self::P256),
-            "RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1_der(&der).ok().map(Self::Rsa),
+            "RSA PRIVATE KEY" => rsa::PrivateKey::from_pkcs1_der(&der).ok().map(Self::rsa),
             "PRIVATE KEY" => p256::SecretKey::from_pkcs8_der(&der)
                 .ok()
                 .map(Self::P256)
-                .or_else(|| rsa::PrivateKey::from_pkcs8_der(&der).ok().map(Self::Rsa)),
+                .or_else(|| rsa::PrivateKey::from_pkcs8_der(&der).ok().map(Self::rsa)),
             "ENCRYPTED PRIVATE KEY" => {
                 return Err(Error::Encrypted {
                     path: path.to_owned(),
@@ -69,6 +69,10 @@ impl PrivateKey {
         .ok_or(Error::KeyKind {
             path: path.to_owned(),
         })
+    }
+
+    fn rsa(key: rsa::PrivateKey) -> Self {
+        Self::Rsa(Box::new(key))
     }
 
     pub(super) fn to_pem(&self) -> Result<Zeroizing<String>, Error> {

@@ -2,7 +2,7 @@
 //!
 //! Signatures are checked over the bytes as they came, not over a re-encoding.
 
-use der::{Reader, Sequence, SliceReader, asn1::BitStringRef};
+use der::{Reader, Sequence, SliceReader, asn1::BitStringRef, referenced::OwnedToRef};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use x509_cert::{
@@ -44,6 +44,11 @@ impl<'a> Signed<'a> {
         Ok(signed)
     }
 
+    /// Whether the signed part names the same algorithm as the signature, as it must.
+    pub(super) fn algorithm_is(&self, inner: &AlgorithmIdentifierOwned) -> bool {
+        self.algorithm == inner.owned_to_ref()
+    }
+
     /// Whether `issuer` signed it. SHA-1 is taken from RSA keys only, as old sites' CAs used it.
     pub(super) fn is_signed_by(&self, issuer: SubjectPublicKeyInfoRef<'_>) -> bool {
         match self.algorithm.oid {
@@ -79,6 +84,7 @@ pub(super) struct CertList {
     pub(super) extensions: Option<Extensions>,
 }
 
+pub(super) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 const RSA_WITH_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
 const RSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");

@@ -1,0 +1,551 @@
+//! Who is believed: CA certificates and revocation lists, and the verdicts drawn from them.
+//!
+//! A sender's certificate is judged by the same rules whatever its key: issued by one of the CAs
+//! (directly; an intermediate CA is trusted by naming it as a CA), not itself a CA's, allowed to
+//! sign by its keyUsage if it has one, the CA and it in date, not on the CA's revocation list, and
+//! that list in date. `x509-p256` certificates are read by the core, so that a device and a server
+//! agree on them. `x509` certificates may be what old sites have: RSA from 1024 bits on,
+//! certificates and lists signed with SHA-1, CAs of X.509 version 1, lists of version 1.
+//!
+//! A positive verdict is remembered with its dates, so that a further message of the same sender
+//! costs one signature check.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use der::{Decode, Encode, Tag, Tagged, oid::AssociatedOid, referenced::OwnedToRef};
+use fedmsg_core::crypto::{
+    Refusal, Verifier,
+    certificate::{self, TrustAnchor},
+    p256, pem,
+};
+use sha1::{Digest, Sha1};
+use x509_cert::{
+    SubjectPublicKeyInfo, TbsCertificate, Version,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
+    time::{Time, Validity},
+};
+
+use super::{
+    Error, X509, files,
+    x509::{COMMON_NAME, CertList, Signed},
+};
+
+/// The longest certificate that is judged, in bytes of PEM text.
+pub const MAX_CERTIFICATE: usize = 16 << 10;
+
+/// How many certificates a [`Trust`] remembers having accepted; beyond, any one is forgotten.
+pub const MAX_REMEMBERED: usize = 1024;
+
+/// The CAs that are trusted, and what they have revoked.
+pub struct Trust {
+    authorities: Vec<Authority>,
+    /// By PEM text, in its one usual form only: strangers, who can write a sender's certificate in
+    /// many forms but make no new one, cannot push others out.
+    remembered: RwLock<HashMap<Vec<u8>, Arc<Sender>>>,
+}
+
+impl Trust {
+    /// Trusts the CA certificates in the PEM file `ca`, one or more. With the PEM file `crl`, one
+    /// or more revocation lists, each of these CAs needs one: what is issued by a CA without a
+    /// list is refused.
+    ///
+    /// # Errors
+    /// What is wrong with one of the files; [`Error::NotCa`], [`Error::Foreign`] for a revocation
+    /// list that none of the CAs signed.
+    pub fn load(ca: &Path, crl: Option<&Path>) -> Result<Self, Error> {
+        let malformed = |label, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Malformed {
+                path,
+                label,
+                source,
+            }
+        };
+        let mut authorities = files::read_labelled(ca, files::CERTIFICATE)?
+            .iter()
+            .map(|der| {
+                Authority::parse(der)
+                    .map_err(malformed(files::CERTIFICATE, ca))?
+                    .ok_or_else(|| Error::NotCa {
+                        path: ca.to_owned(),
+                    })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(path) = crl {
+            for authority in &mut authorities {
+                authority.revocations = Revocations::Missing;
+            }
+            for der in files::read_labelled(path, files::CRL)? {
+                let malformed = malformed(files::CRL, path);
+                let list = Signed::parse(&der)
+                    .and_then(|signed| Ok((CertList::from_der(signed.body)?, signed)));
+                let (list, signed) = list.map_err(malformed)?;
+                let mut known = false;
+                for authority in &mut authorities {
+                    known |= authority.take_revocations(&list, &signed);
+                }
+                if !known {
+                    return Err(Error::Foreign {
+                        path: path.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(Self {
+            authorities,
+            remembered: RwLock::default(),
+        })
+    }
+
+    /// The verifier of `x509-p256` messages.
+    #[must_use]
+    pub fn p256(&self) -> TrustVerifier<'_> {
+        TrustVerifier {
+            trust: self,
+            backend: p256::BACKEND,
+        }
+    }
+
+    /// The verifier of `x509` messages: RSA with SHA-1, the legacy wire.
+    #[must_use]
+    pub fn x509(&self) -> TrustVerifier<'_> {
+        TrustVerifier {
+            trust: self,
+            backend: X509,
+        }
+    }
+
+    /// The sender that `certificate` stands for, if that is to be believed at `at`.
+    fn sender(&self, certificate: &[u8], backend: &str, at: u64) -> Result<Arc<Sender>, Refusal> {
+        let remembered = {
+            let remembered = self
+                .remembered
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            remembered.get(certificate).cloned()
+        };
+        if let Some(sender) = remembered
+            && sender.is_for(backend)
+            && sender.valid.contains(&at)
+        {
+            return Ok(sender);
+        }
+        // Either not seen before or to be refused.
+        if certificate.len() > MAX_CERTIFICATE {
+            return Err(Refusal::CertificateTooLarge {
+                limit: MAX_CERTIFICATE,
+            });
+        }
+        let mut der = [0; MAX_CERTIFICATE];
+        let len = pem::decode(certificate, pem::CERTIFICATE, &mut der).map_err(|error| {
+            Refusal::Certificate {
+                offset: error.offset(),
+            }
+        })?;
+        let der = der.get(..len).unwrap_or_default();
+        let sender = Arc::new(self.judge(der, backend, at)?);
+
+        let mut usual = vec![0; pem::encoded_len(len, pem::CERTIFICATE)];
+        if pem::encode(der, pem::CERTIFICATE, &mut usual).is_err() || usual != certificate {
+            return Ok(sender);
+        }
+        let mut remembered = self
+            .remembered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= MAX_REMEMBERED
+            && let Some(any) = remembered.keys().next().cloned()
+        {
+            remembered.remove(&any);
+        }
+        remembered.insert(usual, Arc::clone(&sender));
+        Ok(sender)
+    }
+
+    fn judge(&self, der: &[u8], backend: &str, at: u64) -> Result<Sender, Refusal> {
+        if backend == p256::BACKEND {
+            let leaf =
+                certificate::Certificate::parse(der).map_err(|error| Refusal::Certificate {
+                    offset: error.offset(),
+                })?;
+            self.judge_leaf(&leaf, at)
+        } else {
+            let leaf = RsaCertificate::parse(der).map_err(|error| Refusal::Certificate {
+                offset: error
+                    .position()
+                    .and_then(|at| usize::try_from(at).ok())
+                    .unwrap_or(0),
+            })?;
+            self.judge_leaf(&leaf, at)
+        }
+    }
+
+    fn judge_leaf(&self, leaf: &impl Leaf, at: u64) -> Result<Sender, Refusal> {
+        let mut refusal = Refusal::Untrusted;
+        for authority in &self.authorities {
+            match authority.judge(leaf, at) {
+                Ok(valid) => return Ok(leaf.sender(valid)),
+                Err(Refusal::Untrusted) => {}
+                Err(other) => refusal = other,
+            }
+        }
+        Err(refusal)
+    }
+}
+
+/// Judges messages of one backend by a [`Trust`].
+#[derive(Clone, Copy)]
+pub struct TrustVerifier<'t> {
+    trust: &'t Trust,
+    backend: &'static str,
+}
+
+impl Verifier for TrustVerifier<'_> {
+    fn backend(&self) -> &str {
+        self.backend
+    }
+
+    /// As the trait says; a certificate of more than [`MAX_CERTIFICATE`] bytes is refused.
+    fn verify<'n>(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        certificate: &[u8],
+        at: u64,
+        name: &'n mut [u8],
+    ) -> Result<&'n str, Refusal> {
+        let sender = self.trust.sender(certificate, self.backend, at)?;
+        sender.key.verify(message, signature)?;
+        let name = name
+            .get_mut(..sender.name.len())
+            .filter(|name| !name.is_empty())
+            .ok_or(Refusal::Name)?;
+        name.copy_from_slice(sender.name.as_bytes());
+        std::str::from_utf8(name).map_err(|_| Refusal::Name)
+    }
+}
+
+/// A sender whose certificate was accepted.
+struct Sender {
+    key: PublicKey,
+    /// Empty if the certificate names none.
+    name: String,
+    /// When certificate, CA and revocation list are all in date.
+    valid: RangeInclusive<u64>,
+}
+
+impl Sender {
+    fn is_for(&self, backend: &str) -> bool {
+        match self.key {
+            PublicKey::P256(_) => backend == p256::BACKEND,
+            PublicKey::Rsa(_) => backend == X509,
+        }
+    }
+}
+
+enum PublicKey {
+    P256(p256::VerifyingKey),
+    Rsa(rsa::PublicKey),
+}
+
+impl PublicKey {
+    fn verify(&self, message: &[&[u8]], signature: &[u8]) -> Result<(), Refusal> {
+        match self {
+            Self::P256(key) => key.verify(message, signature),
+            Self::Rsa(key) => {
+                let mut digest = Sha1::new();
+                for piece in message {
+                    digest.update(piece);
+                }
+                key.pkcs1v15_verify_prehash::<Sha1>(&digest.finalize(), signature)
+                    .map_err(|_| Refusal::Signature)
+            }
+        }
+    }
+}
+
+/// A CA.
+struct Authority {
+    /// Its name in DER.
+    name: Vec<u8>,
+    key: SubjectPublicKeyInfo,
+    /// The same key, if it is one.
+    p256: Option<p256::VerifyingKey>,
+    valid: RangeInclusive<u64>,
+    may_sign_lists: bool,
+    revocations: Revocations,
+}
+
+enum Revocations {
+    NotAskedFor,
+    Missing,
+    List {
+        /// Contents of the serial numbers' INTEGERs.
+        serials: HashSet<Vec<u8>>,
+        valid: RangeInclusive<u64>,
+    },
+}
+
+impl Authority {
+    /// `None` if the certificate is not a CA's.
+    fn parse(der: &[u8]) -> der::Result<Option<Self>> {
+        let signed = Signed::parse(der)?;
+        let tbs = TbsCertificate::from_der(signed.body)?;
+        let key = tbs.subject_public_key_info().clone();
+        let is_ca = match tbs.get_extension::<BasicConstraints>()? {
+            Some((_, constraints)) => constraints.ca,
+            // Version 1 has no extensions: a CA is known by having signed itself.
+            None => tbs.version() == Version::V1 && signed.is_signed_by(key.owned_to_ref()),
+        };
+        let usage = tbs.get_extension::<KeyUsage>()?.map(|(_, usage)| usage);
+        if !is_ca || usage.is_some_and(|usage| !usage.key_cert_sign()) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            name: tbs.subject().to_der()?,
+            p256: key
+                .subject_public_key
+                .as_bytes()
+                .and_then(p256::VerifyingKey::from_sec1),
+            key,
+            valid: window(tbs.validity()),
+            may_sign_lists: usage.is_none_or(|usage| usage.crl_sign()),
+            revocations: Revocations::NotAskedFor,
+        }))
+    }
+
+    /// Takes over a revocation list if it is this CA's, and can be understood.
+    fn take_revocations(&mut self, list: &CertList, signed: &Signed<'_>) -> bool {
+        let critical = |extension: &x509_cert::ext::Extension| extension.critical;
+        if !self.may_sign_lists
+            || list.issuer.to_der().ok().as_deref() != Some(&self.name)
+            || list.extensions.iter().flatten().any(critical)
+            || !signed.is_signed_by(self.key.owned_to_ref())
+        {
+            return false;
+        }
+        let serials = list.revoked.iter().flatten();
+        self.revocations = Revocations::List {
+            serials: serials
+                .map(|entry| entry.serial_number.as_bytes().to_owned())
+                .collect(),
+            // Version 1 may leave out when the next one comes.
+            valid: seconds(list.this_update)..=list.next_update.map_or(u64::MAX, seconds),
+        };
+        true
+    }
+
+    /// When the certificate is to be believed, if that includes `at`.
+    fn judge(&self, leaf: &impl Leaf, at: u64) -> Result<RangeInclusive<u64>, Refusal> {
+        leaf.check_issued_by(self)?;
+        let leaf_valid = leaf.valid();
+        let start = *leaf_valid.start().max(self.valid.start());
+        let end = *leaf_valid.end().min(self.valid.end());
+        if at < start {
+            return Err(Refusal::NotYetValid);
+        }
+        if at > end {
+            return Err(Refusal::Expired);
+        }
+        match &self.revocations {
+            Revocations::NotAskedFor => Ok(start..=end),
+            Revocations::List { serials, .. } if serials.contains(leaf.serial()) => {
+                Err(Refusal::Revoked)
+            }
+            Revocations::List { valid, .. } if valid.contains(&at) => {
+                Ok(start.max(*valid.start())..=end.min(*valid.end()))
+            }
+            Revocations::List { .. } | Revocations::Missing => Err(Refusal::RevocationList),
+        }
+    }
+}
+
+/// A sender's certificate, not yet trusted.
+trait Leaf {
+    /// [`Refusal::Untrusted`] unless the CA issued it and it may sign messages.
+    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal>;
+
+    fn valid(&self) -> RangeInclusive<u64>;
+
+    /// The content of the serial number's INTEGER.
+    fn serial(&self) -> &[u8];
+
+    fn sender(&self, valid: RangeInclusive<u64>) -> Sender;
+}
+
+impl Leaf for certificate::Certificate<'_> {
+    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal> {
+        let key = authority.p256.as_ref().ok_or(Refusal::Untrusted)?;
+        let anchor = TrustAnchor::from_name_and_key(&authority.name, key.clone());
+        // The dates are the caller's matter.
+        self.verify(&anchor, self.not_before())
+    }
+
+    fn valid(&self) -> RangeInclusive<u64> {
+        self.not_before()..=self.not_after()
+    }
+
+    fn serial(&self) -> &[u8] {
+        self.serial()
+    }
+
+    fn sender(&self, valid: RangeInclusive<u64>) -> Sender {
+        Sender {
+            key: PublicKey::P256(self.public_key().clone()),
+            name: self.common_name().unwrap_or_default().to_owned(),
+            valid,
+        }
+    }
+}
+
+struct RsaCertificate<'a> {
+    signed: Signed<'a>,
+    tbs: TbsCertificate,
+    key: rsa::PublicKey,
+    /// Whether its extensions allow it to sign messages.
+    may_sign: bool,
+}
+
+impl<'a> RsaCertificate<'a> {
+    fn parse(der: &'a [u8]) -> der::Result<Self> {
+        let signed = Signed::parse(der)?;
+        let tbs = TbsCertificate::from_der(signed.body)?;
+        let key = rsa::PublicKey::try_from(tbs.subject_public_key_info().owned_to_ref())
+            .map_err(|_| Tag::BitString.value_error())?;
+        let is_ca = tbs
+            .get_extension::<BasicConstraints>()?
+            .is_some_and(|(_, c)| c.ca);
+        let signs = tbs
+            .get_extension::<KeyUsage>()?
+            .is_none_or(|(_, usage)| usage.digital_signature() || usage.non_repudiation());
+        let mut extensions = tbs.extensions().into_iter().flatten();
+        let understood =
+            extensions.all(|extension| !extension.critical || KNOWN.contains(&extension.extn_id));
+        Ok(Self {
+            signed,
+            key,
+            may_sign: !is_ca && signs && understood,
+            tbs,
+        })
+    }
+}
+
+impl Leaf for RsaCertificate<'_> {
+    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal> {
+        let issued = self.may_sign
+            && self.tbs.issuer().to_der().ok().as_deref() == Some(&authority.name)
+            && self.signed.algorithm_is(self.tbs.signature())
+            && self.signed.is_signed_by(authority.key.owned_to_ref());
+        if issued {
+            Ok(())
+        } else {
+            Err(Refusal::Untrusted)
+        }
+    }
+
+    fn valid(&self) -> RangeInclusive<u64> {
+        window(self.tbs.validity())
+    }
+
+    fn serial(&self) -> &[u8] {
+        self.tbs.serial_number().as_bytes()
+    }
+
+    fn sender(&self, valid: RangeInclusive<u64>) -> Sender {
+        let name = self
+            .tbs
+            .subject()
+            .iter()
+            .find(|attribute| attribute.oid == COMMON_NAME)
+            .map(|attribute| &attribute.value)
+            .filter(|value| TEXT.contains(&value.tag()))
+            .and_then(|value| std::str::from_utf8(value.value()).ok())
+            .unwrap_or_default();
+        Sender {
+            key: PublicKey::Rsa(self.key.clone()),
+            name: name.to_owned(),
+            valid,
+        }
+    }
+}
+
+fn window(validity: &Validity) -> RangeInclusive<u64> {
+    seconds(validity.not_before)..=seconds(validity.not_after)
+}
+
+fn seconds(time: Time) -> u64 {
+    time.to_unix_duration().as_secs()
+}
+
+/// The extensions that may be critical: looked at here, or, as in OpenSSL, of no consequence for
+/// messages.
+const KNOWN: [der::oid::ObjectIdentifier; 4] = [
+    BasicConstraints::OID,
+    KeyUsage::OID,
+    ExtendedKeyUsage::OID,
+    SubjectAltName::OID,
+];
+
+/// The kinds of text that a common name may be.
+const TEXT: [Tag; 4] = [
+    Tag::Utf8String,
+    Tag::PrintableString,
+    Tag::Ia5String,
+    Tag::TeletexString,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{KeyKind, ca::Ca};
+
+    #[test]
+    fn a_certificate_is_remembered_once_in_whatever_form_it_comes() {
+        const NOW: u64 = 1_800_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::init(dir.path(), "CA", KeyKind::P256, 10, NOW).unwrap();
+        ca.issue("one", None, None, NOW).unwrap();
+        let trust = Trust::load(&dir.path().join("ca.crt"), None).unwrap();
+        let pem = std::fs::read_to_string(dir.path().join("one.crt")).unwrap();
+        let remembered = || trust.remembered.read().unwrap().len();
+        for pem in [
+            format!("x\n{pem}"),
+            format!("{pem}\n"),
+            pem.replace('\n', "\r\n"),
+        ] {
+            assert!(trust.sender(pem.as_bytes(), p256::BACKEND, NOW).is_ok());
+            assert_eq!(remembered(), 0);
+        }
+        assert!(trust.sender(pem.as_bytes(), p256::BACKEND, 0).is_err());
+        assert_eq!(remembered(), 0);
+        for _ in 0..2 {
+            assert!(trust.sender(pem.as_bytes(), p256::BACKEND, NOW).is_ok());
+            assert_eq!(remembered(), 1);
+        }
+        assert!(trust.sender(pem.as_bytes(), X509, NOW).is_err());
+
+        // A full memory takes a new one in place of another.
+        let sender = trust.sender(pem.as_bytes(), p256::BACKEND, NOW).unwrap();
+        {
+            let mut remembered = trust.remembered.write().unwrap();
+            remembered.clear();
+            for i in 0..MAX_REMEMBERED {
+                remembered.insert(i.to_be_bytes().to_vec(), Arc::clone(&sender));
+            }
+        }
+        assert!(trust.sender(pem.as_bytes(), p256::BACKEND, NOW).is_ok());
+        assert_eq!(remembered(), MAX_REMEMBERED);
+        assert!(
+            trust
+                .remembered
+                .read()
+                .unwrap()
+                .contains_key(pem.as_bytes())
+        );
+    }
+}
