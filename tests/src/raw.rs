@@ -160,22 +160,27 @@ impl Raw {
         (flags & !LONG, self.read(usize::try_from(length).unwrap()))
     }
 
-    /// Sends a PING, and gives the frames that came before its PONG: whatever was sent before
-    /// it has been looked at, and the connection is alive.
+    /// Sends a PING twice, and gives the frames that came before its second PONG: whatever was
+    /// sent before has been looked at, and the connection is alive.
+    ///
+    /// Twice, as libzmq answers a PING before it hands on what came with it.
     #[track_caller]
     pub fn ping(&mut self) -> Vec<(u8, Vec<u8>)> {
-        self.pings += 1;
-        let context = self.pings.to_be_bytes();
-        self.send(&frame(COMMAND, &[b"\x04PING\0\0", &context[..]].concat()));
-        let pong = (COMMAND, [b"\x04PONG", &context[..]].concat());
         let mut before = Vec::new();
-        loop {
-            let frame = self.read_frame();
-            if frame == pong {
-                return before;
+        for _ in 0..2 {
+            self.pings += 1;
+            let context = self.pings.to_be_bytes();
+            self.send(&frame(COMMAND, &[b"\x04PING\0\0", &context[..]].concat()));
+            let pong = (COMMAND, [b"\x04PONG", &context[..]].concat());
+            loop {
+                let frame = self.read_frame();
+                if frame == pong {
+                    break;
+                }
+                before.push(frame);
             }
-            before.push(frame);
         }
+        before
     }
 
     /// Reads on until the peer closes the connection, and fails where it does not.
