@@ -9,5 +9,20 @@ pub mod crypto;
 #[cfg(feature = "json")]
 pub mod json;
 #[cfg(feature = "json")]
+mod link;
+#[cfg(feature = "json")]
 pub mod message;
+#[cfg(feature = "json")]
+pub mod publisher;
+#[cfg(feature = "json")]
+pub mod subscriber;
+#[cfg(feature = "async")]
+mod task;
 pub mod zmtp;
+
+#[cfg(feature = "json")]
+pub use link::LinkError;
+#[cfg(any(feature = "sync", feature = "async"))]
+pub use link::StreamError;
+#[cfg(feature = "async")]
+pub use task::Clock;

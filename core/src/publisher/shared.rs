@@ -1,0 +1,95 @@
+//! [`Publisher`] over `embedded-io-async`: one task publishes, one task a connection serves it.
+
+use super::{PublishError, Publisher, PublisherLink};
+use crate::{
+    link::{End, LinkError, StreamError},
+    message::{Envelope, Payload},
+    task::{self, Access, Clock, Signal},
+};
+use core::cell::RefCell;
+use embedded_io_async::{Read, Write};
+
+/// A [`Publisher`] that the tasks of one executor share (it is not `Sync`).
+pub struct Shared<'b, const LINKS: usize, const PREFIXES: usize = 128> {
+    publisher: RefCell<Publisher<'b, LINKS, PREFIXES>>,
+    /// What wakes the connections' tasks when there is something to send.
+    published: [Signal; LINKS],
+}
+
+impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> {
+    /// Shares `publisher`.
+    pub fn new(publisher: Publisher<'b, LINKS, PREFIXES>) -> Self {
+        Self {
+            publisher: RefCell::new(publisher),
+            published: [const { Signal::new() }; LINKS],
+        }
+    }
+
+    /// As [`Publisher::publish`]; the connections' tasks send it.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn publish<P: Payload + ?Sized>(
+        &self,
+        envelope: &Envelope<'_>,
+        msg: &P,
+        scratch: &mut [u8],
+    ) -> Result<(), PublishError> {
+        self.publisher.borrow_mut().publish(envelope, msg, scratch)?;
+        for signal in &self.published {
+            signal.raise();
+        }
+        Ok(())
+    }
+
+    /// As [`Publisher::subscribers`].
+    pub fn subscribers(&self) -> usize {
+        self.publisher.borrow().subscribers()
+    }
+
+    /// As [`Publisher::lost`].
+    pub fn lost(&self) -> u64 {
+        self.publisher.borrow().lost()
+    }
+
+    /// Serves one connection until it ends; why it did is the result. The caller closes the
+    /// stream. May be dropped at any time, which ends the connection too.
+    pub async fn serve<R, W>(
+        &self,
+        reader: &mut R,
+        writer: &mut W,
+        clock: &impl Clock,
+    ) -> StreamError<R::Error>
+    where
+        R: Read,
+        W: Write<Error = R::Error>,
+    {
+        let Some(link) = self.publisher.borrow_mut().open(clock.now()) else {
+            return LinkError::NoLink.into();
+        };
+        let open = Open { shared: self, link };
+        let Some(signal) = self.published.get(link) else {
+            return LinkError::NoLink.into();
+        };
+        task::drive(&open, signal, reader, writer, clock).await
+    }
+}
+
+/// An open connection; closed when dropped.
+struct Open<'s, 'b, const LINKS: usize, const PREFIXES: usize> {
+    shared: &'s Shared<'b, LINKS, PREFIXES>,
+    link: usize,
+}
+
+impl<const LINKS: usize, const PREFIXES: usize> Access for Open<'_, '_, LINKS, PREFIXES> {
+    fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T {
+        let publisher = &mut *self.shared.publisher.borrow_mut();
+        f(&mut PublisherLink { publisher, link: self.link })
+    }
+}
+
+impl<const LINKS: usize, const PREFIXES: usize> Drop for Open<'_, '_, LINKS, PREFIXES> {
+    fn drop(&mut self) {
+        self.shared.publisher.borrow_mut().close(self.link);
+    }
+}

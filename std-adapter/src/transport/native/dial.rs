@@ -1,0 +1,98 @@
+//! Connecting out: names to addresses, one attempt after the other, with pauses that double.
+
+use super::super::{Endpoint, Options};
+use mio::Waker;
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+/// One endpoint that a socket keeps connected to.
+pub(super) struct Dial {
+    endpoint: Endpoint,
+    pause: Duration,
+    next: Option<Instant>,
+    addresses: Vec<SocketAddr>,
+    resolving: Option<mpsc::Receiver<Vec<SocketAddr>>>,
+}
+
+impl Dial {
+    pub(super) fn new(endpoint: Endpoint, options: &Options) -> Self {
+        Self {
+            endpoint,
+            pause: options.reconnect,
+            next: Some(Instant::now()),
+            addresses: Vec::new(),
+            resolving: None,
+        }
+    }
+
+    /// When the next attempt is due; `None` while one is under way.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The address to try now, if an attempt is due and one is known. A name is resolved on a
+    /// thread of its own, which wakes the socket's when it is done.
+    pub(super) fn attempt(&mut self, now: Instant, options: &Options, waker: &Arc<Waker>) -> Option<SocketAddr> {
+        if let Some(resolved) = self.resolving.take() {
+            match resolved.try_recv() {
+                Ok(addresses) if addresses.is_empty() => self.failed(now, options),
+                Ok(addresses) => {
+                    self.addresses = addresses;
+                    self.next = Some(now);
+                }
+                Err(mpsc::TryRecvError::Empty) => self.resolving = Some(resolved),
+                Err(mpsc::TryRecvError::Disconnected) => self.failed(now, options),
+            }
+        }
+        if self.next.is_none_or(|next| next > now) {
+            return None;
+        }
+        self.next = None;
+        if self.addresses.is_empty() {
+            if let Ok(ip) = self.endpoint.host().parse::<IpAddr>() {
+                return Some(SocketAddr::new(ip, self.endpoint.port()));
+            }
+            self.resolve(waker);
+            return None;
+        }
+        Some(self.addresses.remove(0))
+    }
+
+    /// The attempt failed or the connection was lost: the next address at once, or, when all were
+    /// tried, from the beginning after a pause.
+    pub(super) fn failed(&mut self, now: Instant, options: &Options) {
+        if !self.addresses.is_empty() {
+            self.next = Some(now);
+            return;
+        }
+        self.next = Some(now + self.pause);
+        let max = options.reconnect_max.max(options.reconnect);
+        self.pause = (self.pause * 2).min(max);
+    }
+
+    /// The peer is there: the next loss begins with the shortest pause again.
+    pub(super) fn succeeded(&mut self, options: &Options) {
+        self.pause = options.reconnect;
+        self.addresses.clear();
+    }
+
+    fn resolve(&mut self, waker: &Arc<Waker>) {
+        let (sender, receiver) = mpsc::channel();
+        let (host, port) = (self.endpoint.host().to_owned(), self.endpoint.port());
+        let waker = Arc::clone(waker);
+        let resolver = std::thread::Builder::new().name("fedmsg-resolve".into());
+        let spawned = resolver.spawn(move || {
+            let found = (host.as_str(), port).to_socket_addrs();
+            // Nobody is left to hear of it when the socket was closed meanwhile.
+            let _ = sender.send(found.map(Iterator::collect).unwrap_or_default());
+            let _ = waker.wake();
+        });
+        match spawned {
+            Ok(_) => self.resolving = Some(receiver),
+            Err(_) => self.next = Some(Instant::now() + self.pause),
+        }
+    }
+}

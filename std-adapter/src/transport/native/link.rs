@@ -1,0 +1,230 @@
+//! One connection: a stream, the core's state machine for its peer, and the bytes on their way.
+
+use super::super::Options;
+use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Peer, PeerError, SocketType};
+use mio::net::TcpStream;
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    time::Duration,
+};
+
+/// The longest prefix that a subscriber may ask for, in bytes.
+const MAX_SUBSCRIPTION: usize = 4096;
+/// A frame's header, at its longest.
+const MAX_HEADER: usize = 9;
+/// How much is read at once.
+const READ: usize = 64 << 10;
+/// How much is read from one peer before the others' turn.
+const READ_TURN: usize = 1 << 20;
+
+/// One connection.
+pub(super) struct Link {
+    pub(super) stream: TcpStream,
+    pub(super) peer: Peer,
+    /// Which of the socket's dials made it, if it was not accepted.
+    pub(super) dial: Option<usize>,
+    connected: bool,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// Received and not yet understood: `inbox[start..end]`.
+    inbox: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// To be sent before anything else: handshake, heartbeats, subscriptions.
+    control: Vec<u8>,
+    control_sent: usize,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// By the peer, or by what lies between.
+    Io(io::Error),
+    /// By us: the peer broke the protocol or went silent.
+    Peer(PeerError),
+    /// By us: over a limit of ours.
+    Limit,
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<PeerError> for Ended {
+    fn from(error: PeerError) -> Self {
+        Self::Peer(error)
+    }
+}
+
+impl Link {
+    pub(super) fn new(
+        stream: TcpStream,
+        socket_type: SocketType,
+        options: &Options,
+        dial: Option<usize>,
+        now: u64,
+    ) -> Self {
+        Self {
+            stream,
+            peer: Peer::new(socket_type, limits(options), now),
+            dial,
+            connected: dial.is_none(),
+            readable: false,
+            // A connection being made becomes writable when it is there.
+            writable: dial.is_none(),
+            inbox: Vec::new(),
+            start: 0,
+            end: 0,
+            control: Vec::new(),
+            control_sent: 0,
+        }
+    }
+
+    /// Whether the connection is there; an error if it could not be made.
+    pub(super) fn is_connected(&mut self) -> Result<bool, Ended> {
+        if !self.connected {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error.into());
+            }
+            self.connected = self.stream.peer_addr().is_ok();
+        }
+        Ok(self.connected)
+    }
+
+    /// Reads what there is and hands on what it means, until nothing is left, it was this peer's
+    /// share for now (`readable` stays set), or `each` says stop.
+    pub(super) fn read(
+        &mut self,
+        now: u64,
+        mut each: impl FnMut(&mut Peer, Event<'_>, &mut Vec<u8>) -> Result<bool, Ended>,
+    ) -> Result<(), Ended> {
+        let mut turn = 0;
+        loop {
+            if !self.understand(now, &mut each)? || turn >= READ_TURN {
+                return Ok(());
+            }
+            let free = self.inbox.get_mut(self.end..).unwrap_or_default();
+            match self.stream.read(free) {
+                Ok(0) => return Err(Ended::Io(ErrorKind::UnexpectedEof.into())),
+                Ok(n) => {
+                    self.end += n;
+                    turn += n;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives every complete item to `each`, then makes room for more; whether `each` wants more.
+    fn understand(
+        &mut self,
+        now: u64,
+        each: &mut impl FnMut(&mut Peer, Event<'_>, &mut Vec<u8>) -> Result<bool, Ended>,
+    ) -> Result<bool, Ended> {
+        let mut needed = 0;
+        loop {
+            let unread = self.inbox.get(self.start..self.end).unwrap_or_default();
+            let input = self.peer.input(unread, now)?;
+            self.start += input.consumed;
+            match input.event {
+                Some(event) => {
+                    if !each(&mut self.peer, event, &mut self.control)? {
+                        return Ok(false);
+                    }
+                }
+                None if input.consumed == 0 => {
+                    needed = input.needed.max(needed);
+                    break;
+                }
+                None => {}
+            }
+        }
+        self.make_room(needed);
+        Ok(true)
+    }
+
+    /// Room for an item of `needed` bytes at the front of the unread ones, and to read into.
+    fn make_room(&mut self, needed: usize) {
+        let unread = self.end - self.start;
+        if unread == 0 && self.inbox.len() > 4 * READ {
+            // A large message is gone: give its memory back.
+            self.inbox = Vec::new();
+        }
+        if self.start > 0 && (unread == 0 || self.inbox.len() - self.start < needed.max(READ / 2)) {
+            self.inbox.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, unread);
+        }
+        let size = needed.max(READ);
+        if self.inbox.len() < size {
+            self.inbox.resize(size, 0);
+        }
+    }
+
+    /// What has to go out before any message: protocol bytes, and what was put there by `read`'s
+    /// `each`. To be asked between messages only.
+    pub(super) fn control(&mut self) -> &[u8] {
+        let mut bytes = [0; 64];
+        loop {
+            let n = self.peer.output(&mut bytes);
+            if n == 0 {
+                break;
+            }
+            self.control.extend_from_slice(bytes.get(..n).unwrap_or_default());
+        }
+        self.control.get(self.control_sent..).unwrap_or_default()
+    }
+
+    /// `n` bytes of [`control`](Self::control) went out.
+    pub(super) fn control_sent(&mut self, n: usize) {
+        self.control_sent += n;
+        if self.control_sent >= self.control.len() {
+            self.control.clear();
+            self.control_sent = 0;
+        }
+    }
+
+    /// Sends [`control`](Self::control); whether all of it went out.
+    pub(super) fn write_control(&mut self) -> Result<bool, Ended> {
+        loop {
+            if self.control().is_empty() {
+                return Ok(true);
+            }
+            let bytes = self.control.get(self.control_sent..).unwrap_or_default();
+            match self.stream.write(bytes) {
+                Ok(n) => self.control_sent(n),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    return Ok(false);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A buffer to put protocol bytes into.
+    pub(super) fn control_mut(&mut self) -> (&mut Peer, &mut Vec<u8>) {
+        (&mut self.peer, &mut self.control)
+    }
+}
+
+fn limits(options: &Options) -> Limits {
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    Limits {
+        max_message: options.max_message.saturating_add(2 * MAX_HEADER),
+        max_subscription: MAX_SUBSCRIPTION,
+        handshake_timeout_ms: ms(options.handshake_timeout),
+        heartbeat: options.heartbeat.map(|interval| Heartbeat {
+            interval_ms: ms(interval),
+            timeout_ms: ms(options.heartbeat_timeout),
+            ttl: 0,
+        }),
+    }
+}
