@@ -5,6 +5,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod copy;
 pub mod crypto;
 #[cfg(feature = "json")]
 pub mod json;

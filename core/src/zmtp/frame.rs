@@ -12,6 +12,7 @@
 use core::fmt;
 
 use super::BufferTooSmall;
+use crate::copy::copy;
 
 pub(super) const MORE: u8 = 1;
 pub(super) const LONG: u8 = 2;
@@ -253,7 +254,7 @@ pub(super) fn put<'o>(bytes: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
     let Some((to, rest)) = out.split_at_mut_checked(bytes.len()) else {
         return &mut [];
     };
-    to.copy_from_slice(bytes);
+    copy(to, bytes);
     rest
 }
 

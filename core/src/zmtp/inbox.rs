@@ -1,6 +1,6 @@
 //! A receive buffer: bytes are read in at its back and taken from its front.
 
-use super::shift_down;
+use crate::copy::shift_down;
 
 /// A receive buffer over the caller's bytes (an array, a slice, a `Vec`).
 ///

@@ -50,11 +50,3 @@ pub use message::{DELIMITER, Frames, Message};
 pub use peer::{Event, Heartbeat, Input, Limits, Peer, PeerInfo};
 pub use socket_type::SocketType;
 pub use subscription::Prefixes;
-
-/// Moves the bytes from `from` up to `end` down to `to` (`to <= from <= end`); does nothing for
-/// offsets that are out of order or out of bounds.
-fn shift_down(buf: &mut [u8], from: usize, end: usize, to: usize) {
-    if to <= from && buf.get(from..end).is_some() {
-        buf.copy_within(from..end, to);
-    }
-}

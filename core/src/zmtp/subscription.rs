@@ -6,7 +6,8 @@
 use core::fmt;
 
 use super::frame::{Header, put};
-use super::{BufferTooSmall, Command, shift_down};
+use super::{BufferTooSmall, Command};
+use crate::copy::shift_down;
 
 /// Writes a subscription to `prefix` (or its end, if not `on`) in the form for a peer of ZMTP
 /// 3.`minor`; returns its length.
