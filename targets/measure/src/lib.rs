@@ -11,7 +11,6 @@
 pub mod canned;
 
 use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
 
 pub use machine::{fail, section};
 
@@ -34,29 +33,23 @@ macro_rules! image {
     };
 }
 
-/// Memory of a fixed size that lives as long as the program: what counts as static RAM.
-pub struct Static<T>(UnsafeCell<MaybeUninit<T>>);
+/// Memory that lives as long as the program: what counts as static RAM.
+pub struct Static<T>(UnsafeCell<T>);
 
 // SAFETY: an image has one thread and no interrupts.
 unsafe impl<T> Sync for Static<T> {}
 
 impl<T> Static<T> {
-    /// Room for a `T`.
-    pub const fn new() -> Self {
-        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    /// Memory that holds `value`.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
     }
 
-    /// Puts `value` there. To be called once.
+    /// The memory. To be called once.
     #[allow(clippy::mut_from_ref)]
-    pub fn put(&'static self, value: T) -> &'static mut T {
+    pub fn take(&'static self) -> &'static mut T {
         // SAFETY: called once, so this is the only reference.
-        unsafe { (*self.0.get()).write(value) }
-    }
-}
-
-impl<T> Default for Static<T> {
-    fn default() -> Self {
-        Self::new()
+        unsafe { &mut *self.0.get() }
     }
 }
 

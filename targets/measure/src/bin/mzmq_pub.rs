@@ -2,61 +2,74 @@
 //! message into a buffer.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+use core::mem::MaybeUninit;
+
 use fedmsg_measure::{Static, canned, fail, section};
 use mzmq::connection::{Connection, State};
 
 fedmsg_measure::image!(run);
 
-struct Peer {
-    connection: Connection<8, 32, 1024>,
-    out: [u8; 512],
+struct Subscriber {
+    connection: &'static mut Connection<8, 32, 1024>,
+    out: &'static mut [u8; 512],
     message: usize,
 }
 
-static PEER: Static<Peer> = Static::new();
+static CONNECTION: Static<MaybeUninit<Connection<8, 32, 1024>>> =
+    Static::new(MaybeUninit::uninit());
+static OUT: Static<[u8; 512]> = Static::new([0; _]);
 
 fn run() {
-    let peer = PEER.put(Peer {
-        connection: Connection::new(),
-        out: [0; 512],
+    let connection = CONNECTION.take().write(Connection::new());
+    let mut subscriber = Subscriber {
+        connection,
+        out: OUT.take(),
         message: 0,
-    });
-    section("handshake", handshake, peer);
-    if peer.connection.state() != &State::Established {
+    };
+    section("handshake", handshake, &mut subscriber);
+    if subscriber.connection.state() != &State::Established {
         fail("mzmq is not connected");
     }
-    section("publish", publish, peer);
-    if peer.message != 2 + canned::TOPIC.len() + 2 + canned::BODY.len() {
+    section("publish", publish, &mut subscriber);
+    if subscriber.message != 2 + canned::TOPIC.len() + 2 + canned::BODY.len() {
         fail("mzmq did not write the message");
     }
 }
 
 /// Greeting and READY both ways, and one subscription.
-fn handshake(peer: &mut Peer) {
-    let connection = &mut peer.connection;
-    let _ = connection.write_greeting(&mut peer.out);
+fn handshake(
+    Subscriber {
+        connection, out, ..
+    }: &mut Subscriber,
+) {
+    let _ = connection.write_greeting(*out);
     feed(connection, canned::greeting());
-    let _ = connection.write_ready(&mut peer.out);
+    let _ = connection.write_ready(*out);
     feed(connection, canned::ready_and_subscription());
 }
 
-/// mzmq takes no more than one frame at a time.
-fn feed(connection: &mut Connection<8, 32, 1024>, mut input: &[u8]) {
-    while !input.is_empty() {
+/// mzmq takes no more than one frame at a time, and keeps unfinished ones itself.
+fn feed(connection: &mut Connection<8, 32, 1024>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
         let Some(rest) = connection
-            .feed(input)
+            .feed(bytes)
             .ok()
-            .and_then(|taken| input.get(taken..))
+            .and_then(|taken| bytes.get(taken..))
         else {
             return;
         };
-        input = rest;
+        bytes = rest;
     }
 }
 
-fn publish(peer: &mut Peer) {
-    peer.message = peer
-        .connection
-        .publish(canned::topic(), canned::body(), &mut peer.out)
+fn publish(
+    Subscriber {
+        connection,
+        out,
+        message,
+    }: &mut Subscriber,
+) {
+    *message = connection
+        .publish(canned::topic(), canned::body(), *out)
         .unwrap_or(0);
 }

@@ -1,0 +1,317 @@
+//! The figures as a page of tables, and one such page against another.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::image::{Image, Section};
+
+/// The images, each a program in `src/bin`.
+pub(crate) const IMAGES: &[&str] = &[
+    "empty",
+    "codec",
+    "crypto",
+    "mzmq_pub",
+    "zmtp_pub",
+    "publish_unsigned",
+    "publish_signed",
+];
+
+/// By how much a figure may grow before [`compare`] complains, in percent.
+const SLACK: u64 = 2;
+
+/// All images at one opt-level.
+pub(crate) struct Build {
+    pub(crate) opt_level: &'static str,
+    pub(crate) images: BTreeMap<&'static str, Image>,
+}
+
+/// What of the panic machinery the codec's image holds, and who calls it: to be nothing.
+pub(crate) fn codec_panics(build: &Build) -> Vec<String> {
+    let Some(codec) = build.images.get("codec") else {
+        return vec!["no codec image".into()];
+    };
+    if codec.panics.is_empty() {
+        return Vec::new();
+    }
+    let linked = codec
+        .panics
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let head = format!(
+        "opt-level {}: the codec can panic: {linked}",
+        build.opt_level
+    );
+    let callers = codec
+        .panic_callers
+        .iter()
+        .map(|(caller, callee)| format!("  {caller} calls {callee}"));
+    [head].into_iter().chain(callers).collect()
+}
+
+/// The page.
+pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) -> String {
+    let version = |package: &str| {
+        lock.split("[[package]]")
+            .find(|entry| entry.contains(&format!("\nname = \"{package}\"\n")))
+            .and_then(|entry| entry.split_once("\nversion = \""))
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map_or("?", |(version, _)| version)
+    };
+    let compiler = compiler.split(" (").next().unwrap_or_default().trim();
+    let qemu = qemu
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("QEMU emulator version ");
+    let qemu = qemu.split(' ').next().unwrap_or_default();
+    let mzmq = format!("mzmq {}", version("mzmq"));
+    let p256 = version("p256");
+
+    let mut page = format!(
+        "# What the core costs on a device\n\
+        \n\
+        Written by `targets/measure/run`; `targets/measure/run --check` fails in CI if a figure has \
+        grown by more than {SLACK} %.\n\
+        \n\
+        Cortex-M3 (thumbv7m-none-eabi), {compiler}, profile `device` (fat LTO, one codegen unit, \
+        panic = abort) at opt-level s and 3, p256 {p256}, QEMU {qemu} (board mps2-an385).\n\
+        \n\
+        - Flash: `.text`, `.rodata` and what fills `.data`, less those of an image that does \
+        nothing. *Of that, memory functions* are the compiler's `memcpy`, `memmove`, `memset` and \
+        `memcmp`, which a firmware most likely has already.\n\
+        - Static RAM: `.data` and `.bss`, buffers included.\n\
+        - Stack: the deepest in any of the measured calls, below the caller's frame, painted and \
+        looked at afterwards.\n\
+        - Instructions: counted one by one by a plugin in QEMU, the same in every run; less those \
+        of a measured call of nothing. They are not the cycles of a real chip.\n"
+    );
+
+    page.push_str("\n## ZMTP publisher\n\n");
+    page.push_str(
+        "Greeting and READY both ways and one subscription (handshake), one message of a 31 B topic \
+        and a 200 B body into a buffer (publish). Ours is a whole `zmtp::Peer`, with limits, \
+        timeouts, heartbeats and both versions of ZMTP; see `targets/measure/src/bin`.\n\n",
+    );
+    table(
+        &mut page,
+        builds,
+        &[("ours", "zmtp_pub"), (&mzmq, "mzmq_pub")],
+    );
+
+    page.push_str("\n## A message\n\n");
+    page.push_str(
+        "A message with a `msg` such that the unsigned body has 200 B: canonical JSON and both \
+        frames into a buffer; signed with P-256, RFC 6979, the certificate's text in flash.\n\n",
+    );
+    table(
+        &mut page,
+        builds,
+        &[
+            ("unsigned", "publish_unsigned"),
+            ("signed", "publish_signed"),
+        ],
+    );
+
+    page.push_str("\n## Panics\n\n");
+    for (what, name) in [
+        ("the codec (`zmtp`, `json`, `message`)", "codec"),
+        ("`crypto`", "crypto"),
+    ] {
+        for build in builds {
+            let Some(image) = build.images.get(name) else {
+                continue;
+            };
+            let _ = write!(
+                page,
+                "- An image linked from every public function of {what}, opt-level {}: ",
+                build.opt_level
+            );
+            if image.panics.is_empty() {
+                page.push_str("nothing of `core::panicking`, no panic handler.\n");
+                continue;
+            }
+            let _ = writeln!(
+                page,
+                "{} panicking functions, called from:",
+                image.panics.len()
+            );
+            let mut callers: Vec<_> = image
+                .panic_callers
+                .iter()
+                .map(|(caller, callee)| {
+                    let caller = caller.split(" (").next().unwrap_or_default();
+                    format!(
+                        "`{caller}` ({})",
+                        callee.rsplit("::").next().unwrap_or_default()
+                    )
+                })
+                .collect();
+            callers.dedup();
+            for caller in callers {
+                let _ = writeln!(page, "  - {caller}");
+            }
+        }
+    }
+    page
+}
+
+/// Writes the table of these images at all opt-levels.
+fn table(page: &mut String, builds: &[Build], columns: &[(&str, &str)]) {
+    let empty = |build: &Build| build.images.get("empty").map_or(0, |image| image.flash);
+    let nothing = |build: &Build| {
+        let empty = build
+            .images
+            .get("empty")
+            .and_then(|image| image.section("nothing"));
+        empty.map_or((0, 0), |section| (section.instructions, section.stack))
+    };
+    let columns: Vec<(String, &Build, &Image)> = builds
+        .iter()
+        .flat_map(|build| {
+            columns.iter().filter_map(move |(title, name)| {
+                let title = format!("{title}, opt-level {}", build.opt_level);
+                Some((title, build, build.images.get(name)?))
+            })
+        })
+        .collect();
+    let mut row = |label: &str, cell: &dyn Fn(&Build, &Image) -> u64| {
+        let cells = columns
+            .iter()
+            .map(|(_, build, image)| thousands(cell(build, image)));
+        let _ = writeln!(
+            page,
+            "| {label} | {} |",
+            cells.collect::<Vec<_>>().join(" | ")
+        );
+    };
+
+    let mut sections: Vec<&str> = Vec::new();
+    for section in columns.iter().flat_map(|(_, _, image)| &image.sections) {
+        if !sections.contains(&section.name.as_str()) {
+            sections.push(&section.name);
+        }
+    }
+    row("flash, B", &|build, image| {
+        image.flash.saturating_sub(empty(build))
+    });
+    row("of that, memory functions", &|_, image| {
+        image.memory_functions
+    });
+    row("static RAM, B", &|_, image| image.ram);
+    row("stack, B", &|build, image| {
+        let stack = |section: &Section| section.stack.saturating_sub(nothing(build).1);
+        image.sections.iter().map(stack).max().unwrap_or(0)
+    });
+    for name in sections {
+        row(&format!("{name}, instructions"), &|build, image| {
+            let instructions = image
+                .section(name)
+                .map_or(0, |section| section.instructions);
+            instructions.saturating_sub(nothing(build).0)
+        });
+    }
+    let titles: Vec<_> = columns.iter().map(|(title, _, _)| title.as_str()).collect();
+    let head = format!(
+        "| | {} |\n|---|{}\n",
+        titles.join(" | "),
+        "---:|".repeat(titles.len())
+    );
+    let rows = page.rfind("\n\n").map_or(0, |at| at + 2);
+    page.insert_str(rows, &head);
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// What has grown in `new` over `old`, both pages of [`write`].
+pub(crate) fn compare(old: &str, new: &str) -> Vec<String> {
+    let made_with = |page: &str| {
+        page.lines()
+            .find(|line| line.starts_with("Cortex"))
+            .map(str::to_owned)
+    };
+    let mut complaints = Vec::new();
+    if made_with(old) != made_with(new) {
+        eprintln!("The committed figures were made with other tools, so growth is not judged.");
+        return complaints;
+    }
+    let (old, new) = (figures(old), figures(new));
+    for (what, now) in &new {
+        match old.get(what) {
+            None => complaints.push(format!("{what}: {now}, and not in the committed file")),
+            Some(before) if now * 100 > before * (100 + SLACK) => {
+                complaints.push(format!("{what}: {now}, was {before}"));
+            }
+            Some(_) => {}
+        }
+    }
+    complaints
+}
+
+/// The cells of a page's tables: `section, row, column`, and the figure.
+fn figures(page: &str) -> BTreeMap<String, u64> {
+    let mut figures = BTreeMap::new();
+    let (mut section, mut titles) = ("", Vec::new());
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = title;
+        } else if let Some(row) = line
+            .strip_prefix("| ")
+            .and_then(|row| row.strip_suffix(" |"))
+        {
+            let mut cells = row.split(" | ");
+            let label = cells.next().unwrap_or_default();
+            if label == "|" || label.is_empty() {
+                titles = cells.collect();
+                continue;
+            }
+            for (title, cell) in titles.iter().zip(cells) {
+                if let Ok(figure) = cell.replace(',', "").parse() {
+                    figures.insert(format!("{section}, {label}, {title}"), figure);
+                }
+            }
+        }
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "Cortex\n## A\n\n| | ours, s | theirs, s |\n|---|---:|---:|\n| flash, B | 1,000 | 2,000 |\n";
+
+    #[test]
+    fn growth_beyond_the_slack_is_named() {
+        assert_eq!(compare(PAGE, PAGE), [""; 0]);
+        assert_eq!(compare(PAGE, &PAGE.replace("1,000", "1,020")), [""; 0]);
+        let grown = compare(PAGE, &PAGE.replace("1,000", "1,021"));
+        assert_eq!(grown, ["A, flash, B, ours, s: 1021, was 1000"]);
+    }
+
+    #[test]
+    fn a_figure_that_the_file_lacks_is_named() {
+        let complaints = compare(PAGE, &PAGE.replace("flash", "RAM"));
+        assert_eq!(complaints.len(), 2);
+    }
+
+    #[test]
+    fn figures_of_other_tools_are_not_compared() {
+        let other = PAGE
+            .replace("Cortex", "Cortex, other")
+            .replace("1,000", "9,000");
+        assert_eq!(compare(PAGE, &other), [""; 0]);
+    }
+}
