@@ -141,9 +141,6 @@ async fn tick(
 
 /// Copies as much as fits; how much it was.
 fn copy(from: &[u8], to: &mut [u8]) -> usize {
-    let n = from.len().min(to.len());
-    if let (Some(from), Some(to)) = (from.get(..n), to.get_mut(..n)) {
-        to.copy_from_slice(from);
-    }
-    n
+    crate::copy::copy(to, from);
+    from.len().min(to.len())
 }

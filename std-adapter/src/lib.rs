@@ -2,5 +2,6 @@
 
 #[cfg(feature = "cli")]
 pub mod commands;
+pub mod bus;
 pub mod crypto;
 pub mod transport;

@@ -130,7 +130,10 @@ pub fn validate<'s>(
     depth_limit: usize,
     scratch: &'s mut [u8],
 ) -> Result<Valid<'s>, Invalid> {
-    let len = json::canonicalize(body, scratch, depth_limit).map_err(Invalid::Json)?;
+    let len = json::canonicalize(body, scratch, depth_limit).map_err(|error| match error.kind {
+        json::ErrorKind::BufferTooSmall { needed } => Invalid::BufferTooSmall { needed },
+        _ => Invalid::Json(error),
+    })?;
     let (canonical, rest) = scratch.split_at_mut_checked(len).unwrap_or_default();
     let message = Message::split(canonical).ok_or(Invalid::NotAnObject)?;
 

@@ -189,7 +189,7 @@ impl<'a> Envelope<'a> {
     ) -> Result<(), Error> {
         output.value(&self.i)?;
         output.raw(b",\"msg\":")?;
-        output.payload(msg)?;
+        output.value(msg)?;
         output.raw(b",\"msg_id\":\"")?;
         output.raw(self.msg_id.as_bytes())?;
         output.raw(b"\"")?;

@@ -15,7 +15,7 @@ pub use envelope::{Encoded, Envelope, Payload, Text};
 pub use id::MessageId;
 pub use topic::Topic;
 
-use crate::{crypto::SignError, json};
+use crate::{copy::copy, crypto::SignError, json};
 use core::fmt;
 
 /// Why a message could not be made.
@@ -40,7 +40,10 @@ pub enum Error {
 
 impl From<json::Error> for Error {
     fn from(error: json::Error) -> Self {
-        Self::Json(error)
+        match error.kind {
+            json::ErrorKind::BufferTooSmall { needed } => Self::BufferTooSmall { needed },
+            _ => Self::Json(error),
+        }
     }
 }
 
@@ -86,16 +89,18 @@ impl<'o> Output<'o> {
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.take(bytes.len())?.copy_from_slice(bytes);
+        copy(self.take(bytes.len())?, bytes);
         Ok(())
     }
 
-    fn value<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.payload(value)
-    }
-
-    fn payload<P: Payload + ?Sized>(&mut self, payload: &P) -> Result<(), Error> {
-        self.len += payload.write(self.rest())?;
+    fn value<P: Payload + ?Sized>(&mut self, payload: &P) -> Result<(), Error> {
+        let written = payload.write(self.rest()).map_err(|error| match Error::from(error) {
+            Error::BufferTooSmall { needed } => {
+                Error::BufferTooSmall { needed: needed.saturating_add(self.len) }
+            }
+            error => error,
+        })?;
+        self.len += written;
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! `<modname>.<topic>` already begins with the prefix.
 
 use super::Error;
+use crate::copy::copy;
 
 /// The parts of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Topic<'_> {
         let mut rest = out.get_mut(..needed).ok_or(Error::BufferTooSmall { needed })?;
         for part in parts {
             let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
-            to.copy_from_slice(part.as_bytes());
+            copy(to, part.as_bytes());
             rest = after;
         }
         let out: &'o [u8] = out.get(..needed).unwrap_or_default();

@@ -5,6 +5,8 @@
 //! which of its bytes that text belongs. Records lie in one piece each; an eight-byte header
 //! before each holds its length and that place. The oldest records make room for new ones.
 
+use crate::copy::copy;
+
 /// Bytes of storage that a record takes besides its own.
 pub const RECORD_OVERHEAD: usize = 8;
 
@@ -126,7 +128,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
         }
         for part in parts {
             let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
-            to.copy_from_slice(part);
+            copy(to, part);
             rest = after;
         }
         self.end += space;

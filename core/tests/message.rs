@@ -1,0 +1,240 @@
+//! Messages are encoded, signed and judged.
+#![cfg(feature = "json")]
+
+use fedmsg_core::{
+    crypto::{Refusal, SignError, Signer, Verifier},
+    json,
+    message::{Encoded, Envelope, Error, Invalid, MessageId, Text, sign_text, validate},
+};
+use serde::Serialize;
+
+/// A signature of any length: the length of what is signed, and its bytes' sum.
+struct Sum {
+    len: usize,
+    max: usize,
+}
+
+impl Sum {
+    fn signature(&self, message: &[&[u8]]) -> Vec<u8> {
+        let mut signature = vec![0x5a; self.len];
+        let sum: u32 = message.concat().iter().map(|&byte| u32::from(byte)).sum();
+        signature[..4].copy_from_slice(&sum.to_be_bytes());
+        signature
+    }
+}
+
+impl Signer for Sum {
+    fn backend(&self) -> &str {
+        "sum"
+    }
+
+    fn certificate_field(&self) -> &[u8] {
+        b"Y2VydA==\\n"
+    }
+
+    fn max_signature_len(&self) -> usize {
+        self.max
+    }
+
+    fn sign(&self, message: &[&[u8]], out: &mut [u8]) -> Result<usize, SignError> {
+        out[..self.len].copy_from_slice(&self.signature(message));
+        Ok(self.len)
+    }
+}
+
+impl Verifier for Sum {
+    fn backend(&self) -> &str {
+        "sum"
+    }
+
+    fn verify<'n>(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        certificate: &[u8],
+        _: u64,
+        name: &'n mut [u8],
+    ) -> Result<&'n str, Refusal> {
+        assert_eq!(certificate, b"cert");
+        if signature != self.signature(message) {
+            return Err(Refusal::Signature);
+        }
+        name[..3].copy_from_slice(b"sum");
+        Ok(std::str::from_utf8(&name[..3]).unwrap())
+    }
+}
+
+#[derive(Serialize)]
+struct Reading<'a> {
+    sensor: &'a str,
+    celsius: f64,
+}
+
+const READING: Reading<'static> = Reading { sensor: "caf\u{e9}", celsius: 21.5 };
+
+fn envelope(topic: &str) -> Envelope<'_> {
+    Envelope {
+        topic,
+        i: 7,
+        timestamp: 1_795_430_000,
+        msg_id: MessageId::new(1_795_430_000, [0x5a; 16]),
+        username: Some("root"),
+        seq_id: None,
+    }
+}
+
+fn body(encoded: &Encoded<'_>) -> Vec<u8> {
+    encoded.body().concat()
+}
+
+fn judge(topic: &str, body: &[u8], verifier: &Sum) -> Result<String, Invalid> {
+    let mut scratch = [0; 4096];
+    validate(Some(topic.as_bytes()), body, &[verifier], 0, 64, &mut scratch)
+        .map(|valid| valid.signer.to_owned())
+}
+
+#[test]
+fn an_unsigned_message_is_canonical_whatever_the_order_of_its_parts() {
+    let mut out = [0; 512];
+    let mut envelope = envelope("org.example.dev.lab.reading");
+    let encoded = envelope.encode(&READING, &mut out).unwrap();
+    assert_eq!(encoded.topic(), "org.example.dev.lab.reading");
+    let text = String::from_utf8(body(&encoded)).unwrap();
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"i":7,"msg":{"celsius":21.5,"sensor":"caf\u00e9"},"#,
+            r#""msg_id":"2026-5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a","timestamp":1795430000,"#,
+            r#""topic":"org.example.dev.lab.reading","username":"root"}"#
+        )
+    );
+    envelope.seq_id = Some(9);
+    envelope.username = None;
+    let text = body(&envelope.encode(&READING, &mut out).unwrap());
+    let mut canonical = [0; 512];
+    let n = json::canonicalize(&text, &mut canonical, 64).unwrap();
+    assert_eq!(&canonical[..n], text);
+}
+
+#[test]
+fn a_signed_message_is_canonical_and_valid_for_every_length_of_its_signature() {
+    for max in [4, 57, 58, 72, 256] {
+        for len in [4, 56, 57, 58, 71, 72, 256] {
+            if len > max {
+                continue;
+            }
+            let sum = Sum { len, max };
+            let mut out = [0; 1500];
+            let envelope = envelope("org.example.dev.lab.reading");
+            let encoded = envelope.encode_signed(&READING, &sum, &mut out).unwrap();
+            let text = body(&encoded);
+            assert_eq!(encoded.body_len(), text.len());
+            let mut canonical = [0; 1500];
+            let n = json::canonicalize(&text, &mut canonical, 64).unwrap();
+            assert_eq!(&canonical[..n], text, "{max} {len}");
+            assert_eq!(judge(encoded.topic(), &text, &sum), Ok("sum".into()));
+            assert_eq!(encoded.copy_body(&mut canonical), Ok(&text[..]));
+            let needed = text.len();
+            assert_eq!(
+                encoded.copy_body(&mut canonical[..needed - 1]),
+                Err(Error::BufferTooSmall { needed })
+            );
+        }
+    }
+}
+
+#[test]
+fn a_buffer_that_is_too_small_is_an_error_at_every_size() {
+    let sum = Sum { len: 72, max: 72 };
+    let envelope = envelope("org.example.dev.lab.reading");
+    let mut out = [0; 1500];
+    let mut sizes = 0..1500;
+    let enough = sizes.find(|&n| envelope.encode_signed(&READING, &sum, &mut out[..n]).is_ok());
+    let text = body(&envelope.encode_signed(&READING, &sum, &mut out).unwrap());
+    // The text less the certificate, and room for the signature.
+    let field = sum.certificate_field().len() + br#"{"certificate":""#.len();
+    assert_eq!(enough, Some(text.len() - field + 72));
+}
+
+#[test]
+fn signing_a_text_replaces_its_credentials_and_keeps_the_rest() {
+    let sum = Sum { len: 30, max: 72 };
+    for (text, rest) in [
+        (r#"{"topic":"t","a":1,"\u00e9":2}"#, r#"{"a":1,"topic":"t","\u00e9":2}"#),
+        (r#"{"zz":[1],"topic":"t","certificate":1,"crypto":2,"signature":3}"#, r#"{"topic":"t","zz":[1]}"#),
+        (r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#, r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#),
+        (r#"{"topic":"t"}"#, r#"{"topic":"t"}"#),
+    ] {
+        let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
+        let n = sign_text(text.as_bytes(), &sum, 64, &mut scratch, &mut out).unwrap();
+        let signed = out[..n].to_vec();
+        let n = json::canonicalize(&signed, &mut out, 64).unwrap();
+        assert_eq!(out[..n], signed, "{text}");
+        assert_eq!(judge("t", &signed, &sum), Ok("sum".into()), "{text}");
+        let mut value: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&signed).unwrap();
+        assert_eq!(value.remove("crypto").unwrap(), "sum");
+        assert!(value.remove("certificate").is_some() && value.remove("signature").is_some());
+        assert_eq!(value, serde_json::from_str(rest).unwrap());
+    }
+    let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
+    for (text, error) in [("[]", Error::NotAnObject), ("1", Error::NotAnObject)] {
+        assert_eq!(sign_text(text.as_bytes(), &sum, 64, &mut scratch, &mut out), Err(error));
+    }
+    assert!(matches!(
+        sign_text(b"{", &sum, 64, &mut scratch, &mut out),
+        Err(Error::Json(json::Error { offset: 1, .. }))
+    ));
+    // No buffer makes it panic.
+    for n in 0..200 {
+        let _ = sign_text(br#"{"a":1}"#, &sum, 64, &mut scratch[..n], &mut out);
+        let _ = sign_text(br#"{"a":1}"#, &sum, 64, &mut scratch, &mut out[..n]);
+    }
+}
+
+#[test]
+fn each_reason_for_refusal_has_its_name() {
+    let sum = Sum { len: 30, max: 30 };
+    let mut out = [0; 1024];
+    let mut scratch = [0; 1024];
+    let n = sign_text(br#"{"topic":"t","i":1}"#, &sum, 64, &mut scratch, &mut out).unwrap();
+    let good = std::str::from_utf8(&out[..n]).unwrap();
+    assert_eq!(judge("t", good.as_bytes(), &sum), Ok("sum".into()));
+
+    for (from, to, reason) in [
+        ("{", "[", "json"),
+        (r#""i":1"#, r#""i":2"#, "Refused(Signature)"),
+        (r#""i":1"#, r#""i":1,"j":1"#, "Refused(Signature)"),
+        (r#""topic":"t""#, r#""topic":"u""#, "Refused(Signature)"),
+        (r#""crypto":"sum""#, r#""crypto":"sun""#, "Refused(Backend)"),
+        (r#""crypto":"sum""#, r#""crypto":1"#, "NotText(\"crypto\")"),
+        (r#""crypto":"sum","#, "", "Refused(Backend)"),
+        ("\"signature\"", "\"signatur\"", "Missing(\"signature\")"),
+        ("\"certificate\"", "\"certificat\"", "Missing(\"certificate\")"),
+        ("Y2VydA==", "Y2VydA=", "Base64(\"certificate\")"),
+        ("\"Y2VydA==\\n\"", "null", "NotText(\"certificate\")"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert_ne!(bad, good, "{from}");
+        let error = judge("t", bad.as_bytes(), &sum).unwrap_err();
+        match error {
+            Invalid::Json(_) => assert_eq!(reason, "json"),
+            error => assert_eq!(format!("{error:?}"), reason, "{from} {to}"),
+        }
+    }
+    assert_eq!(judge("u", good.as_bytes(), &sum), Err(Invalid::Topic));
+    assert_eq!(judge("t", br#"{"topic":"t"}"#, &sum), Err(Invalid::Unsigned));
+    assert_eq!(judge("t", b"[]", &sum), Err(Invalid::NotAnObject));
+    for n in 0..good.len() {
+        assert!(validate(None, good.as_bytes(), &[&sum], 0, 64, &mut scratch[..n]).is_err());
+    }
+}
+
+#[test]
+fn text_as_msg_is_canonicalized() {
+    let mut out = [0; 512];
+    let msg = Text { json: br#" { "b" : 1.50, "a" : "\u00E9" } "#, depth_limit: 64 };
+    let text = body(&envelope("t").encode(&msg, &mut out).unwrap());
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(r#""msg":{"a":"\u00e9","b":1.5},"#), "{text}");
+}
