@@ -1,0 +1,474 @@
+//! Canonical pieces appended to a buffer: what the serializer and the canonicalizer both stand
+//! on.
+
+use serde::Serialize;
+
+use crate::copy::copy;
+
+use super::float::{Decimal, shortest};
+use super::order::{Word, compare, from_word, sort_members};
+use super::serializer::Serializer;
+use super::string::{
+    is_plain, read_utf8, short_escape, specials, split_surrogates, unicode_escape,
+};
+use super::{Error, ErrorKind};
+
+/// Appends pieces of canonical JSON to a buffer that the caller owns.
+///
+/// The text grows from the buffer's beginning. While [`value`](Writer::value) has an object open,
+/// 4 bytes for each of its members are used at the buffer's end. Beyond 4 GiB a buffer is not used.
+///
+/// A method that fails leaves the writer as it was.
+///
+/// ```
+/// use fedmsg_core::json::Writer;
+///
+/// let mut buffer = [0; 32];
+/// let mut writer = Writer::new(&mut buffer);
+/// writer.raw(b"{\"i\":")?;
+/// writer.unsigned(7)?;
+/// writer.raw(b",\"topic\":")?;
+/// writer.string("caf\u{e9}")?;
+/// writer.raw(b"}")?;
+/// assert_eq!(writer.written(), br#"{"i":7,"topic":"caf\u00e9"}"#);
+/// # Ok::<(), fedmsg_core::json::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer<'b> {
+    buffer: &'b mut [u8],
+    /// Where the text ends.
+    len: usize,
+    /// Where the index of the open objects begins: it grows down from the buffer's end.
+    index: usize,
+}
+
+/// What every inner step returns; whoever knows the offset adds it.
+pub(super) type Step = Result<(), ErrorKind>;
+
+impl<'b> Writer<'b> {
+    /// A writer at the beginning of the buffer.
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        let usable = buffer.len().min(u32::MAX as usize);
+        let buffer = buffer.get_mut(..usable).unwrap_or_default();
+        Writer {
+            len: 0,
+            index: buffer.len(),
+            buffer,
+        }
+    }
+
+    /// How many bytes of text there are.
+    pub fn position(&self) -> usize {
+        self.len
+    }
+
+    /// How many bytes are free.
+    pub fn remaining(&self) -> usize {
+        self.index - self.len
+    }
+
+    /// The text so far.
+    pub fn written(&self) -> &[u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
+    }
+
+    /// Appends bytes as they are. That they are canonical JSON is up to the caller.
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.whole(|writer| writer.put(bytes))
+    }
+
+    /// Appends a string in quotes, escaped.
+    pub fn string(&mut self, text: &str) -> Result<(), Error> {
+        self.whole(|writer| writer.quoted(|writer| writer.escaped(text)))
+    }
+
+    /// Appends an integer.
+    pub fn unsigned(&mut self, value: u64) -> Result<(), Error> {
+        self.whole(|writer| writer.integer(false, value))
+    }
+
+    /// Appends an integer that may be negative.
+    pub fn signed(&mut self, value: i64) -> Result<(), Error> {
+        self.whole(|writer| writer.integer(value < 0, value.unsigned_abs()))
+    }
+
+    /// Appends a floating-point number as Python's `repr` has it; one that is not finite is an
+    /// error.
+    pub fn float(&mut self, value: f64) -> Result<(), Error> {
+        self.whole(|writer| writer.finite(value))
+    }
+
+    /// Appends any value in canonical form, as [`to_slice`](super::to_slice) does.
+    pub fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        let (len, index) = (self.len, self.index);
+        value
+            .serialize(Serializer::new(self))
+            .map_err(|error| self.rewind(len, index, error.kind))
+    }
+
+    /// Takes a step wholly or not at all.
+    fn whole(&mut self, step: impl FnOnce(&mut Self) -> Step) -> Result<(), Error> {
+        let (len, index) = (self.len, self.index);
+        step(self).map_err(|kind| self.rewind(len, index, kind))
+    }
+
+    /// Goes back and says where it went wrong.
+    #[cold]
+    fn rewind(&mut self, len: usize, index: usize, kind: ErrorKind) -> Error {
+        let error = self.error(kind);
+        self.len = len;
+        self.index = index;
+        error
+    }
+
+    pub(super) fn error(&self, kind: ErrorKind) -> Error {
+        Error {
+            kind,
+            offset: self.len,
+        }
+    }
+
+    #[cold]
+    fn full(&self, more: usize) -> ErrorKind {
+        let used = self.len + (self.buffer.len() - self.index);
+        ErrorKind::BufferTooSmall {
+            needed: used.saturating_add(more),
+        }
+    }
+
+    fn free(&mut self) -> &mut [u8] {
+        self.buffer
+            .get_mut(self.len..self.index)
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Step {
+        let Some(slot) = self.free().get_mut(..bytes.len()) else {
+            return Err(self.full(bytes.len()));
+        };
+        copy(slot, bytes);
+        self.len += bytes.len();
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn byte(&mut self, byte: u8) -> Step {
+        let Some(slot) = self.free().first_mut() else {
+            return Err(self.full(1));
+        };
+        *slot = byte;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Appends a string: the quotes, and between them what `content` appends.
+    pub(super) fn quoted(&mut self, content: impl FnOnce(&mut Self) -> Step) -> Step {
+        self.byte(b'"')?;
+        content(self)?;
+        self.byte(b'"')
+    }
+
+    /// Appends the inside of a string.
+    pub(super) fn escaped(&mut self, text: &str) -> Step {
+        let mut rest = self.plain(text.as_bytes())?;
+        while let Some((&byte, tail)) = rest.split_first() {
+            rest = if byte < 0x80 {
+                self.unit(u16::from(byte))?;
+                tail
+            } else {
+                self.beyond_ascii(rest)?
+            };
+            rest = self.plain(rest)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the longest beginning of `text` that stands in a string as it is; returns the
+    /// rest.
+    #[inline]
+    pub(super) fn plain<'t>(&mut self, text: &'t [u8]) -> Result<&'t [u8], ErrorKind> {
+        let free = self.free();
+        let mut done = 0;
+        for (word, slot) in text
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .zip(free.as_chunks_mut::<8>().0)
+        {
+            *slot = *word;
+            let special = specials(u64::from_le_bytes(*word));
+            if special != 0 {
+                done += (special.trailing_zeros() / 8) as usize;
+                self.len += done;
+                return Ok(text.get(done..).unwrap_or_default());
+            }
+            done += 8;
+        }
+        let free = free.get_mut(done..).unwrap_or_default();
+        let tail = text.get(done..).unwrap_or_default();
+        for (&byte, slot) in tail.iter().zip(free) {
+            if !is_plain(byte) {
+                break;
+            }
+            *slot = byte;
+            done += 1;
+        }
+        self.len += done;
+        let rest = text.get(done..).unwrap_or_default();
+        match rest.first() {
+            Some(&byte) if is_plain(byte) => Err(self.full(1)),
+            _ => Ok(rest),
+        }
+    }
+
+    /// Appends the character beyond ASCII that `text` begins with; returns the rest.
+    pub(super) fn beyond_ascii<'t>(&mut self, text: &'t [u8]) -> Result<&'t [u8], ErrorKind> {
+        let (character, rest) = read_utf8(text).ok_or(ErrorKind::InvalidUtf8)?;
+        let (unit, low) = split_surrogates(character);
+        self.put(&unicode_escape(unit))?;
+        if let Some(low) = low {
+            self.put(&unicode_escape(low))?;
+        }
+        Ok(rest)
+    }
+
+    /// Appends one UTF-16 unit of a string.
+    pub(super) fn unit(&mut self, unit: u16) -> Step {
+        if let Some(letter) = short_escape(unit) {
+            return self.put(&[b'\\', letter]);
+        }
+        match u8::try_from(unit) {
+            Ok(byte @ 0x20..0x7f) => self.byte(byte),
+            _ => self.put(&unicode_escape(unit)),
+        }
+    }
+
+    pub(super) fn integer(&mut self, negative: bool, value: u64) -> Step {
+        let mut digits = Digits::new();
+        digits.push(value);
+        digits.sign(negative);
+        self.put(digits.as_bytes())
+    }
+
+    pub(super) fn wide_integer(&mut self, negative: bool, value: u128) -> Step {
+        let mut digits = Digits::new();
+        digits.push_wide(value);
+        digits.sign(negative);
+        self.put(digits.as_bytes())
+    }
+
+    pub(super) fn finite(&mut self, value: f64) -> Step {
+        if !value.is_finite() {
+            return Err(ErrorKind::NotFinite);
+        }
+        self.decimal(value.is_sign_negative(), shortest(value.abs()))
+    }
+
+    /// Appends a decimal as Python's `repr` lays it out: with an exponent below 1e-4 and from
+    /// 1e16 on, otherwise with a point.
+    pub(super) fn decimal(&mut self, negative: bool, decimal: Decimal) -> Step {
+        const ZEROS: &[u8] = b"0000000000000000";
+        if negative {
+            self.byte(b'-')?;
+        }
+        let mut digits = Digits::new();
+        digits.push(decimal.digits);
+        let digits = digits.as_bytes();
+        // The value is 0.DIGITS x 10^point.
+        let point = decimal.exponent + digits.len() as i32;
+        let exponential = !(-3..=16).contains(&point);
+        if !exponential && point <= 0 {
+            self.put(b"0.")?;
+            self.put(
+                ZEROS
+                    .get(..point.unsigned_abs() as usize)
+                    .unwrap_or_default(),
+            )?;
+            return self.put(digits);
+        }
+        let whole = if exponential { 1 } else { point as usize };
+        let (head, fraction) = digits.split_at_checked(whole).unwrap_or((digits, b""));
+        self.put(head)?;
+        self.put(ZEROS.get(digits.len()..whole).unwrap_or_default())?;
+        if !fraction.is_empty() {
+            self.byte(b'.')?;
+            self.put(fraction)?;
+        } else if !exponential {
+            self.put(b".0")?;
+        }
+        if exponential {
+            self.put(if point > 0 { b"e+" } else { b"e-" })?;
+            let mut exponent = Digits::new();
+            exponent.push((point - 1).unsigned_abs().into());
+            exponent.pad(2);
+            self.put(exponent.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// An object without members, to which the index from here on belongs.
+    pub(super) fn object(&self) -> Object {
+        Object {
+            index: self.index,
+            sorted: true,
+        }
+    }
+
+    /// Sets an object aside while one inside it is written, and with it one bit.
+    pub(super) fn suspend(&mut self, object: &Object, bit: bool) -> Step {
+        let used = self.buffer.len() - object.index; // a multiple of 4
+        self.push(used as u32 | u32::from(object.sorted) << 1 | u32::from(bit))
+    }
+
+    /// Takes up what was set aside last.
+    pub(super) fn resume(&mut self) -> (Object, bool) {
+        let word = self.pop();
+        let object = Object {
+            index: self.buffer.len().saturating_sub((word & !3) as usize),
+            sorted: word & 2 != 0,
+        };
+        (object, word & 1 != 0)
+    }
+
+    /// Begins a member of the object; its key comes next.
+    pub(super) fn begin_member(&mut self, object: &Object) -> Step {
+        if self.index != object.index {
+            self.byte(b',')?;
+        }
+        self.push(self.len as u32)
+    }
+
+    /// Ends a member's key; its value comes next.
+    pub(super) fn end_key(&mut self, object: &mut Object) -> Step {
+        let words = self.buffer.get(self.index..object.index);
+        if object.sorted
+            && let [this, before, ..] = words.unwrap_or_default().as_chunks().0
+        {
+            let key = |start: &Word| self.buffer.get(from_word(*start) + 1..);
+            let [this, before] = [this, before].map(|start| key(start).unwrap_or_default());
+            object.sorted = compare(before, this).is_lt();
+        }
+        self.byte(b':')
+    }
+
+    /// Ends an object; the brace that closes it comes next.
+    pub(super) fn end_members(&mut self, object: &Object) -> Step {
+        if !object.sorted {
+            // The last member gets its comma, so that all are alike.
+            self.byte(b',')?;
+            self.len = self.sort_members(object).saturating_sub(1);
+        }
+        self.index = object.index;
+        Ok(())
+    }
+
+    #[cold]
+    fn sort_members(&mut self, object: &Object) -> usize {
+        let whole = &mut *self.buffer;
+        let (whole, _) = whole.split_at_mut_checked(object.index).unwrap_or_default();
+        let (whole, index) = whole.split_at_mut_checked(self.index).unwrap_or_default();
+        let (text, room) = whole.split_at_mut_checked(self.len).unwrap_or_default();
+        let starts = index.as_chunks_mut().0;
+        starts.reverse();
+        sort_members(text, starts, room)
+    }
+
+    /// Puts a number on the index.
+    fn push(&mut self, number: u32) -> Step {
+        let Some(slot) = self.free().last_chunk_mut() else {
+            return Err(self.full(4));
+        };
+        *slot = number.to_le_bytes();
+        self.index -= 4;
+        Ok(())
+    }
+
+    /// Takes a number off the index.
+    fn pop(&mut self) -> u32 {
+        let words = self.buffer.get(self.index..).unwrap_or_default();
+        let number = words.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        self.index = self.buffer.len().min(self.index + 4);
+        number
+    }
+}
+
+/// An object that is being written.
+#[derive(Debug)]
+pub(super) struct Object {
+    /// Where the index stood when it was opened.
+    index: usize,
+    /// Whether the keys came in strictly ascending order so far.
+    sorted: bool,
+}
+
+/// The decimal digits of an integer, written from the last to the first.
+struct Digits {
+    bytes: [u8; 40],
+    start: usize,
+}
+
+impl Digits {
+    fn new() -> Self {
+        Digits {
+            bytes: [0; 40],
+            start: 40,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.start = self.start.saturating_sub(1);
+        if let Some(slot) = self.bytes.get_mut(self.start) {
+            *slot = byte;
+        }
+    }
+
+    fn sign(&mut self, negative: bool) {
+        if negative {
+            self.byte(b'-');
+        }
+    }
+
+    fn pad(&mut self, width: usize) {
+        while self.bytes.len() - self.start < width {
+            self.byte(b'0');
+        }
+    }
+
+    fn push_wide(&mut self, mut value: u128) {
+        const PIECE: u128 = 1_000_000_000_000_000_000;
+        while value > u128::from(u64::MAX) {
+            let width = self.bytes.len() - self.start + 18;
+            self.push((value % PIECE) as u64);
+            self.pad(width);
+            value /= PIECE;
+        }
+        self.push(value as u64);
+    }
+
+    /// In pieces that a 32-bit machine can divide.
+    fn push(&mut self, mut value: u64) {
+        const PIECE: u64 = 1_000_000_000;
+        while value > u64::from(u32::MAX) {
+            let width = self.bytes.len() - self.start + 9;
+            self.push_piece((value % PIECE) as u32);
+            self.pad(width);
+            value /= PIECE;
+        }
+        self.push_piece(value as u32);
+    }
+
+    fn push_piece(&mut self, mut value: u32) {
+        loop {
+            self.byte(b'0' + (value % 10) as u8);
+            value /= 10;
+            if value == 0 {
+                return;
+            }
+        }
+    }
+}
