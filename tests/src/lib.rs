@@ -1,5 +1,6 @@
-//! Helpers for whole-system tests: peers to test with ([`pyzmq`], [`raw`]), the Python that some
-//! of them need ([`python`]), and the macros that run one test over every transport.
+//! Helpers for whole-system tests: peers to test with ([`pyzmq`], [`raw`]), a [`proxy`] between
+//! them, the Python that some of them need ([`python`]), and the macros that run one test over
+//! every transport.
 //!
 //! Rules of these tests: loopback only, ports given by the operating system only, and no test of
 //! how long something takes: whatever must happen is waited for up to [`PATIENCE`], and the wait
@@ -13,8 +14,10 @@ use std::{
 
 use fedmsg::transport::{Endpoint, Publisher, Subscriber, Transport, zmq::Zmq};
 
+pub mod proxy;
 pub mod python;
 pub mod pyzmq;
+pub mod random;
 pub mod raw;
 
 /// How long something that must happen is waited for. Reached only by a test that fails.
