@@ -67,6 +67,7 @@ impl<P: Publisher> Sender<P> {
             seq_id: None,
         };
         loop {
+            let len = self.buffer.len();
             let encoded = match &self.signer {
                 Some(signer) => envelope.encode_signed(msg, signer.as_ref(), &mut self.buffer),
                 None => envelope.encode(msg, &mut self.buffer),
@@ -80,10 +81,9 @@ impl<P: Publisher> Sender<P> {
                 }
                 // While it is written a message may take twice its room (and its members' index).
                 Err(message::Error::BufferTooSmall { needed })
-                    if self.buffer.len() < self.max_message.saturating_mul(2) =>
+                    if len < self.max_message.saturating_mul(2) =>
                 {
-                    let len = self.buffer.len().saturating_mul(2).max(needed);
-                    self.buffer = vec![0; len];
+                    self.buffer = vec![0; len.saturating_mul(2).max(needed)];
                 }
                 Err(error) => return Err(SendError::Message(error)),
             }

@@ -4,12 +4,11 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{SystemTime, SystemTimeError},
 };
 
 use clap::{Subcommand, value_parser};
 
-use super::{EXIT_CODES, Outcome};
+use super::{EXIT_CODES, Outcome, now};
 use crate::crypto::{KeyKind, ca::Ca};
 
 /// Make a certificate authority, issue and revoke certificates
@@ -119,8 +118,4 @@ fn file(dir: &Path, name: &str, ending: &str) -> PathBuf {
 
 fn days() -> clap::builder::RangedI64ValueParser<u32> {
     value_parser!(u32).range(1..=i64::from(Ca::MAX_DAYS))
-}
-
-fn now() -> Result<u64, SystemTimeError> {
-    Ok(SystemTime::UNIX_EPOCH.elapsed()?.as_secs())
 }

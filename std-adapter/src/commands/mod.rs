@@ -8,11 +8,20 @@ use std::{
     error::Error,
     io::{self, Write as _},
     process::ExitCode,
+    time::{SystemTime, SystemTimeError},
 };
 
 use clap::{Parser, Subcommand};
 
+mod attach;
 mod ca;
+mod canonicalize;
+mod demo;
+mod publish;
+mod sign;
+mod tail;
+mod texts;
+mod verify;
 
 /// What a command gives back: its exit code, or the error for stderr (exit code 1).
 type Outcome = Result<ExitCode, Box<dyn Error>>;
@@ -22,6 +31,12 @@ type Outcome = Result<ExitCode, Box<dyn Error>>;
 pub fn main() -> ExitCode {
     let (name, outcome) = match Cli::parse().command {
         Command::Ca(args) => (args.name(), ca::run(&args)),
+        Command::Canonicalize(args) => ("canonicalize", canonicalize::run(&args)),
+        Command::Demo(args) => ("demo", demo::run(&args)),
+        Command::Publish(args) => ("publish", publish::run(&args)),
+        Command::Sign(args) => ("sign", sign::run(&args)),
+        Command::Tail(args) => ("tail", tail::run(&args)),
+        Command::Verify(args) => ("verify", verify::run(&args)),
     };
     match outcome {
         Ok(code) => code,
@@ -45,6 +60,25 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Ca(ca::Args),
+    Canonicalize(canonicalize::Args),
+    Demo(demo::Args),
+    Publish(publish::Args),
+    Sign(sign::Args),
+    Tail(tail::Args),
+    Verify(verify::Args),
+}
+
+fn exit_code(all_accepted: bool) -> ExitCode {
+    if all_accepted {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> Result<u64, SystemTimeError> {
+    Ok(SystemTime::UNIX_EPOCH.elapsed()?.as_secs())
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

@@ -1,0 +1,101 @@
+//! `fedmsg tail`: show messages as they arrive.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use fedmsg_core::json::HOST_DEPTH;
+
+use super::{EXIT_CODES, Outcome, attach};
+use crate::{
+    bus::{Receiver, Verdict},
+    crypto::{Scratch, Trust},
+    transport::{Options, Subscriber as _, Transport as _, native::Native},
+};
+
+/// Show messages as they arrive
+///
+/// One line a message: who signed it (with --ca), its topic, and the message as canonical JSON.
+/// With --ca, what is not to be believed goes to standard error, with the reason.
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    endpoint: attach::Args,
+    /// Only topics that begin so; may be given several times
+    #[arg(long, value_name = "PREFIX")]
+    topic: Vec<String>,
+    /// Validate by the CA certificates in this file
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The CA's revocation list
+    #[arg(long, value_name = "FILE", requires = "ca")]
+    crl: Option<PathBuf>,
+    /// The message's JSON alone, one line each
+    #[arg(long)]
+    json: bool,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End with an error when no message has come for so long
+    #[arg(long, value_name = "SECONDS", value_parser = attach::seconds)]
+    timeout: Option<f64>,
+}
+
+/// How long to wait for a message at most before looking at the clock.
+const TURN: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let trust = match &args.ca {
+        Some(ca) => Some(Trust::load(ca, args.crl.as_deref())?),
+        None => None,
+    };
+    let mut subscriber = Native.subscriber(&Options::default())?;
+    if args.topic.is_empty() {
+        subscriber.subscribe(b"")?;
+    }
+    for topic in &args.topic {
+        subscriber.subscribe(topic.as_bytes())?;
+    }
+    args.endpoint.subscriber(&mut subscriber)?;
+
+    let mut receiver = Receiver::new(subscriber, trust);
+    let mut scratch = Scratch::default();
+    let mut out = io::stdout().lock();
+    let mut shown = 0;
+    let mut last = Instant::now();
+    let timeout = args.timeout.map(Duration::from_secs_f64);
+    let turn = timeout.map_or(TURN, |timeout| timeout.min(TURN));
+    while args.count.is_none_or(|count| shown < count) {
+        let Some(message) = receiver.recv(turn)? else {
+            if timeout.is_some_and(|timeout| last.elapsed() >= timeout) {
+                return Err(format!("no message on {} within --timeout", args.endpoint).into());
+            }
+            continue;
+        };
+        last = Instant::now();
+        let topic = message.topic.escape_debug();
+        // Canonical text has no control characters that a terminal could take for orders.
+        let text = match (&message.verdict, scratch.canonicalize(&message.body, HOST_DEPTH)) {
+            (Verdict::Invalid(_) | Verdict::Malformed(_), _) => Err(message.verdict.to_string()),
+            (_, Ok(text)) => Ok(String::from_utf8_lossy(text)),
+            (_, Err(error)) => Err(error.to_string()),
+        };
+        match (text, &message.verdict) {
+            (Err(reason), _) => {
+                writeln!(io::stderr(), "fedmsg tail: refused {topic}: {reason}")?;
+                continue;
+            }
+            (Ok(text), _) if args.json => writeln!(out, "{text}")?,
+            (Ok(text), Verdict::Valid { signer }) => {
+                writeln!(out, "{} {topic} {text}", signer.escape_debug())?;
+            }
+            (Ok(text), _) => writeln!(out, "{topic} {text}")?,
+        }
+        shown += 1;
+    }
+    Ok(ExitCode::SUCCESS)
+}
