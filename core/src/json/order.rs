@@ -173,7 +173,9 @@ impl<'a> Members<'a> {
         let mut in_order = true;
         let mut width = RUN;
         while width < from.len() {
-            for (from, to) in from.chunks(2 * width).zip(to.chunks_mut(2 * width)) {
+            // Never 0, but the compiler must see it: `chunks` would panic.
+            let pair = (2 * width).max(1);
+            for (from, to) in from.chunks(pair).zip(to.chunks_mut(pair)) {
                 let (mut left, mut right) = from.split_at_checked(width).unwrap_or((from, &[]));
                 for slot in to {
                     *slot = match (left, right) {
