@@ -8,7 +8,7 @@ use crate::crypto::Scratch;
 
 /// Write JSON text in canonical form: the bytes that signatures cover
 ///
-/// The canonical form is that of Python's json.dumps(x, sort_keys=True, separators=(',', ':')).
+/// The canonical form is what Python writes without spaces and with sorted keys.
 #[derive(clap::Args)]
 #[command(after_help = format!("{LIMIT}\n{EXIT_CODES}"))]
 pub(super) struct Args {
