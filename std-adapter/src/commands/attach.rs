@@ -1,12 +1,16 @@
 //! The options that say where a command's socket binds or connects.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    sync::{Arc, Mutex},
+};
 
-use crate::transport::{Endpoint, Error, Publisher, Subscriber};
+use crate::transport::{Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber};
 
 /// Where a socket binds or connects.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct Attach {
     /// Where to connect, or with --bind to take connections: tcp://HOST:PORT
     #[arg(long, value_name = "ENDPOINT")]
     endpoint: Endpoint,
@@ -15,7 +19,28 @@ pub(super) struct Args {
     bind: bool,
 }
 
-impl Args {
+impl Attach {
+    /// The socket's settings; why a connection out could not be made or ended is told on standard
+    /// error, once for each time that the reason changes.
+    pub(super) fn options(&self, command: &'static str) -> Options {
+        let told = Mutex::new(String::new());
+        let tell = move |notice: Notice<'_>| {
+            let Ok(mut told) = told.lock() else { return };
+            match notice {
+                Notice::Connected { .. } => told.clear(),
+                Notice::Ended { peer, reason } => {
+                    let line = format!("fedmsg {command}: {peer}: {reason}; trying again");
+                    if *told != line {
+                        // Nobody is left to tell if this fails.
+                        let _ = writeln!(io::stderr(), "{line}");
+                        *told = line;
+                    }
+                }
+            }
+        };
+        Options { monitor: (!self.bind).then(|| Monitor(Arc::new(tell))), ..Options::default() }
+    }
+
     pub(super) fn publisher(&self, publisher: &mut impl Publisher) -> Result<(), Error> {
         if self.bind {
             publisher.bind(&self.endpoint).map(drop)
@@ -33,7 +58,7 @@ impl Args {
     }
 }
 
-impl fmt::Display for Args {
+impl fmt::Display for Attach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.endpoint.fmt(f)
     }

@@ -192,9 +192,9 @@ impl Bus {
                 let msg = String::from_utf8_lossy(msg);
                 let short: String = msg.chars().take(60).collect();
                 let dots = if short.len() < msg.len() { "…" } else { "" };
-                writeln!(self.out, "  ok       {topic:<42} {signer}  {size:>4} B  {short}{dots}")?;
+                writeln!(self.out, "  ok       {topic:<46} {signer}  {size:>4} B  {short}{dots}")?;
             }
-            refusal => writeln!(self.out, "  REFUSED  {topic:<42} {what}: {refusal}")?,
+            refusal => writeln!(self.out, "  REFUSED  {topic:<46} {what}: {refusal}")?,
         }
         Ok(received)
     }

@@ -89,3 +89,14 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 const EXIT_CODES: &str =
     "Exit codes: 0 done, 1 something was refused or failed, 2 wrong command line";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

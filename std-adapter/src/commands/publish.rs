@@ -18,7 +18,7 @@ use super::{EXIT_CODES, Outcome, attach};
 use crate::{
     bus::Sender,
     crypto::FileSigner,
-    transport::{Options, Publisher as _, Transport as _, native::Native},
+    transport::{Publisher as _, Transport as _, native::Native},
 };
 
 /// Send a message, or one for each line of standard input
@@ -29,7 +29,7 @@ use crate::{
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {
     #[command(flatten)]
-    endpoint: attach::Args,
+    endpoint: attach::Attach,
     /// The last part of the topic
     #[arg(long)]
     topic: String,
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         _ => None,
     };
 
-    let options = Options::default();
+    let options = args.endpoint.options("publish");
     let mut publisher = Native.publisher(&options)?;
     args.endpoint.publisher(&mut publisher)?;
     let deadline = Instant::now() + Duration::from_secs_f64(args.wait);

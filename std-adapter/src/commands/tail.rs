@@ -13,7 +13,7 @@ use super::{EXIT_CODES, Outcome, attach};
 use crate::{
     bus::{Receiver, Verdict},
     crypto::{Scratch, Trust},
-    transport::{Options, Subscriber as _, Transport as _, native::Native},
+    transport::{Subscriber as _, Transport as _, native::Native},
 };
 
 /// Show messages as they arrive
@@ -24,7 +24,7 @@ use crate::{
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {
     #[command(flatten)]
-    endpoint: attach::Args,
+    endpoint: attach::Attach,
     /// Only topics that begin so; may be given several times
     #[arg(long, value_name = "PREFIX")]
     topic: Vec<String>,
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         Some(ca) => Some(Trust::load(ca, args.crl.as_deref())?),
         None => None,
     };
-    let mut subscriber = Native.subscriber(&Options::default())?;
+    let mut subscriber = Native.subscriber(&args.endpoint.options("tail"))?;
     if args.topic.is_empty() {
         subscriber.subscribe(b"")?;
     }

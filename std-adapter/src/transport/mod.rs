@@ -1,7 +1,7 @@
 //! How messages travel: one [`Transport`] trait, [`native`] (the core's ZMTP over sockets) and,
 //! with feature `zmq`, [`zmq`](mod@zmq) (libzmq). Both pass the same tests.
 
-use std::{io, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 mod endpoint;
 pub mod native;
@@ -137,6 +137,36 @@ pub struct Options {
     pub heartbeat_timeout: Duration,
     /// How many peers a bound socket serves at once.
     pub max_connections: usize,
+    /// Who hears of connections made and ended; the native transport tells.
+    pub monitor: Option<Monitor>,
+}
+
+/// Hears of a socket's connections; called on its I/O thread, so it must not wait.
+#[derive(Clone)]
+pub struct Monitor(pub Arc<dyn Fn(Notice<'_>) + Send + Sync>);
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monitor")
+    }
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Notice<'n> {
+    /// The handshake with this peer is done.
+    Connected {
+        /// Its address, or the endpoint that was connected to.
+        peer: &'n dyn fmt::Display,
+    },
+    /// The connection ended, or could not be made.
+    Ended {
+        /// Its address, or the endpoint that was connected to.
+        peer: &'n dyn fmt::Display,
+        /// Why.
+        reason: &'n dyn fmt::Display,
+    },
 }
 
 impl Default for Options {
@@ -152,6 +182,7 @@ impl Default for Options {
             heartbeat: None,
             heartbeat_timeout: Duration::from_secs(30),
             max_connections: 4096,
+            monitor: None,
         }
     }
 }
@@ -178,8 +209,8 @@ pub enum Error {
     Closed,
 }
 
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::TooLarge { size, limit } => {

@@ -3,6 +3,7 @@
 use super::super::{Endpoint, Options};
 use mio::Waker;
 use std::{
+    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, mpsc},
     time::{Duration, Instant},
@@ -14,7 +15,8 @@ pub(super) struct Dial {
     pause: Duration,
     next: Option<Instant>,
     addresses: Vec<SocketAddr>,
-    resolving: Option<mpsc::Receiver<Vec<SocketAddr>>>,
+    /// Where the resolver's answer comes.
+    resolving: Option<mpsc::Receiver<io::Result<Vec<SocketAddr>>>>,
 }
 
 impl Dial {
@@ -33,32 +35,40 @@ impl Dial {
         self.next
     }
 
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// The address to try now, if an attempt is due and one is known. A name is resolved on a
     /// thread of its own, which wakes the socket's when it is done.
-    pub(super) fn attempt(&mut self, now: Instant, options: &Options, waker: &Arc<Waker>) -> Option<SocketAddr> {
-        if let Some(resolved) = self.resolving.take() {
-            match resolved.try_recv() {
-                Ok(addresses) if addresses.is_empty() => self.failed(now, options),
-                Ok(addresses) => {
-                    self.addresses = addresses;
+    pub(super) fn attempt(&mut self, now: Instant, waker: &Arc<Waker>) -> io::Result<Option<SocketAddr>> {
+        if let Some(resolving) = &self.resolving {
+            match resolving.try_recv() {
+                Ok(resolved) => {
+                    self.resolving = None;
+                    self.addresses = resolved?;
+                    if self.addresses.is_empty() {
+                        return Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+                    }
                     self.next = Some(now);
                 }
-                Err(mpsc::TryRecvError::Empty) => self.resolving = Some(resolved),
-                Err(mpsc::TryRecvError::Disconnected) => self.failed(now, options),
+                Err(mpsc::TryRecvError::Empty) => return Ok(None),
+                // The resolver's thread cannot end without a word.
+                Err(mpsc::TryRecvError::Disconnected) => self.resolving = None,
             }
         }
         if self.next.is_none_or(|next| next > now) {
-            return None;
+            return Ok(None);
         }
         self.next = None;
-        if self.addresses.is_empty() {
-            if let Ok(ip) = self.endpoint.host().parse::<IpAddr>() {
-                return Some(SocketAddr::new(ip, self.endpoint.port()));
-            }
-            self.resolve(waker);
-            return None;
+        if let Ok(ip) = self.endpoint.host().parse::<IpAddr>() {
+            return Ok(Some(SocketAddr::new(ip, self.endpoint.port())));
         }
-        Some(self.addresses.remove(0))
+        if self.addresses.is_empty() {
+            self.resolve(waker)?;
+            return Ok(None);
+        }
+        Ok(Some(self.addresses.remove(0)))
     }
 
     /// The attempt failed or the connection was lost: the next address at once, or, when all were
@@ -79,20 +89,18 @@ impl Dial {
         self.addresses.clear();
     }
 
-    fn resolve(&mut self, waker: &Arc<Waker>) {
+    fn resolve(&mut self, waker: &Arc<Waker>) -> io::Result<()> {
         let (sender, receiver) = mpsc::channel();
         let (host, port) = (self.endpoint.host().to_owned(), self.endpoint.port());
         let waker = Arc::clone(waker);
         let resolver = std::thread::Builder::new().name("fedmsg-resolve".into());
-        let spawned = resolver.spawn(move || {
-            let found = (host.as_str(), port).to_socket_addrs();
+        resolver.spawn(move || {
+            let resolved = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
             // Nobody is left to hear of it when the socket was closed meanwhile.
-            let _ = sender.send(found.map(Iterator::collect).unwrap_or_default());
+            let _ = sender.send(resolved);
             let _ = waker.wake();
-        });
-        match spawned {
-            Ok(_) => self.resolving = Some(receiver),
-            Err(_) => self.next = Some(Instant::now() + self.pause),
-        }
+        })?;
+        self.resolving = Some(receiver);
+        Ok(())
     }
 }

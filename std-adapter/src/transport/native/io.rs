@@ -2,9 +2,9 @@
 //! and SUB do differently is behind [`Role`].
 
 use super::{
-    super::{Endpoint, Error, Options},
+    super::{Endpoint, Error, Monitor, Notice, Options},
     dial::Dial,
-    link::{Ended, Link},
+    link::{Ended, Link, limits},
 };
 use fedmsg_core::zmtp::{Event, Peer, SocketType};
 use mio::{
@@ -286,7 +286,7 @@ impl<R: Role> Worker<R> {
             match listener.accept() {
                 // Closed at once: the peer tries again later.
                 Ok(_) if self.links.len() >= self.options.max_connections => {}
-                Ok((stream, _)) => self.add(stream, None),
+                Ok((stream, address)) => self.add(stream, address.to_string(), None),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Out of descriptors, or a connection that is gone already. The next one to
@@ -300,15 +300,23 @@ impl<R: Role> Worker<R> {
         let now = Instant::now();
         for index in 0..self.dials.len() {
             let Some(dial) = self.dials.get_mut(index) else { return };
-            let Some(address) = dial.attempt(now, &self.options, &self.doorbell.waker) else { continue };
-            match TcpStream::connect(address) {
-                Ok(stream) => self.add(stream, Some(index)),
-                Err(_) => dial.failed(now, &self.options),
+            let attempt = dial.attempt(now, &self.doorbell.waker);
+            let stream = match attempt.transpose() {
+                None => continue,
+                Some(address) => address.and_then(TcpStream::connect),
+            };
+            let name = dial.endpoint().to_string();
+            match stream {
+                Ok(stream) => self.add(stream, name, Some(index)),
+                Err(error) => {
+                    dial.failed(now, &self.options);
+                    tell(&self.options, Notice::Ended { peer: &name, reason: &error });
+                }
             }
         }
     }
 
-    fn add(&mut self, mut stream: TcpStream, dial: Option<usize>) {
+    fn add(&mut self, mut stream: TcpStream, name: String, dial: Option<usize>) {
         let id = self.next_id();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self.poll.registry().register(&mut stream, Token(id), interest);
@@ -318,8 +326,8 @@ impl<R: Role> Worker<R> {
         }
         // Without it a message waits for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let link = Link::new(stream, R::SOCKET_TYPE, &self.options, dial, self.now());
-        self.links.insert(id, link);
+        let peer = Peer::new(R::SOCKET_TYPE, limits(&self.options), self.now());
+        self.links.insert(id, Link::new(stream, peer, name, dial));
     }
 
     /// Serves every connection that has something to do; gives the time of the next deadline.
@@ -330,21 +338,27 @@ impl<R: Role> Worker<R> {
         for (&id, link) in &mut self.links {
             match serve(&mut self.role, id, link, now) {
                 Ok(next) => {
-                    if let (Some(dial), true) = (link.dial, link.peer.is_ready())
-                        && let Some(dial) = self.dials.get_mut(dial)
-                    {
-                        dial.succeeded(&self.options);
+                    if link.peer.is_ready() && !std::mem::replace(&mut link.greeted, true) {
+                        let dial = link.dial.and_then(|dial| self.dials.get_mut(dial));
+                        if let Some(dial) = dial {
+                            dial.succeeded(&self.options);
+                        }
+                        tell(&self.options, Notice::Connected { peer: &link.name });
                     }
                     deadline = deadline.into_iter().chain(next).min();
                 }
-                Err(_) => ended.push(id),
+                Err(reason) => ended.push((id, reason)),
             }
         }
         self.role.turn();
-        for id in ended {
+        for (id, reason) in ended {
             if let Some(mut link) = self.links.remove(&id) {
+                // The peer is told why, if that can go out at once.
+                let _ = link.write_control();
                 let _ = self.poll.registry().deregister(&mut link.stream);
                 self.role.gone(id);
+                let notice = Notice::Ended { peer: &link.name, reason: &reason };
+                tell(&self.options, notice);
                 self.lost(link.dial);
             }
         }
@@ -356,6 +370,12 @@ impl<R: Role> Worker<R> {
         if let Some(dial) = dial.and_then(|dial| self.dials.get_mut(dial)) {
             dial.failed(Instant::now(), &self.options);
         }
+    }
+}
+
+fn tell(options: &Options, notice: Notice<'_>) {
+    if let Some(Monitor(tell)) = &options.monitor {
+        tell(notice);
     }
 }
 

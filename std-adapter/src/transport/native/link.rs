@@ -1,9 +1,10 @@
 //! One connection: a stream, the core's state machine for its peer, and the bytes on their way.
 
 use super::super::Options;
-use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Peer, PeerError, SocketType};
+use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Peer, PeerError};
 use mio::net::TcpStream;
 use std::{
+    fmt,
     io::{self, ErrorKind, Read, Write},
     time::Duration,
 };
@@ -21,8 +22,12 @@ const READ_TURN: usize = 1 << 20;
 pub(super) struct Link {
     pub(super) stream: TcpStream,
     pub(super) peer: Peer,
+    /// The peer's address, or the endpoint that was connected to.
+    pub(super) name: String,
     /// Which of the socket's dials made it, if it was not accepted.
     pub(super) dial: Option<usize>,
+    /// Whether it is known that the handshake is done.
+    pub(super) greeted: bool,
     connected: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
@@ -36,14 +41,28 @@ pub(super) struct Link {
 }
 
 /// Why a connection ended.
-#[derive(Debug)]
 pub(super) enum Ended {
     /// By the peer, or by what lies between.
     Io(io::Error),
     /// By us: the peer broke the protocol or went silent.
     Peer(PeerError),
-    /// By us: over a limit of ours.
-    Limit,
+    /// By us: the peer's subscriptions take more than this many bytes.
+    Subscriptions(usize),
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                f.write_str("the other side closed the connection")
+            }
+            Self::Io(error) => error.fmt(f),
+            Self::Peer(error) => error.fmt(f),
+            Self::Subscriptions(limit) => {
+                write!(f, "its subscriptions take more than {limit} bytes")
+            }
+        }
+    }
 }
 
 impl From<io::Error> for Ended {
@@ -59,17 +78,13 @@ impl From<PeerError> for Ended {
 }
 
 impl Link {
-    pub(super) fn new(
-        stream: TcpStream,
-        socket_type: SocketType,
-        options: &Options,
-        dial: Option<usize>,
-        now: u64,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, peer: Peer, name: String, dial: Option<usize>) -> Self {
         Self {
             stream,
-            peer: Peer::new(socket_type, limits(options), now),
+            peer,
+            name,
             dial,
+            greeted: false,
             connected: dial.is_none(),
             readable: false,
             // A connection being made becomes writable when it is there.
@@ -135,6 +150,8 @@ impl Link {
             self.start += input.consumed;
             match input.event {
                 Some(event) => {
+                    // What `each` has to say comes after what the protocol has.
+                    collect(&mut self.peer, &mut self.control);
                     if !each(&mut self.peer, event, &mut self.control)? {
                         return Ok(false);
                     }
@@ -170,14 +187,7 @@ impl Link {
     /// What has to go out before any message: protocol bytes, and what was put there by `read`'s
     /// `each`. To be asked between messages only.
     pub(super) fn control(&mut self) -> &[u8] {
-        let mut bytes = [0; 64];
-        loop {
-            let n = self.peer.output(&mut bytes);
-            if n == 0 {
-                break;
-            }
-            self.control.extend_from_slice(bytes.get(..n).unwrap_or_default());
-        }
+        collect(&mut self.peer, &mut self.control);
         self.control.get(self.control_sent..).unwrap_or_default()
     }
 
@@ -215,7 +225,17 @@ impl Link {
     }
 }
 
-fn limits(options: &Options) -> Limits {
+/// Moves what the protocol has to say behind what is in `control`.
+fn collect(peer: &mut Peer, control: &mut Vec<u8>) {
+    let mut bytes = [0; 64];
+    while peer.has_output() {
+        let n = peer.output(&mut bytes);
+        control.extend(bytes.iter().take(n));
+    }
+}
+
+/// The core's part of a socket's settings.
+pub(super) fn limits(options: &Options) -> Limits {
     let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     Limits {
         max_message: options.max_message.saturating_add(2 * MAX_HEADER),

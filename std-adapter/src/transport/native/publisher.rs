@@ -225,7 +225,7 @@ impl Role for PubRole {
                         reader.cursor = log.ring.cursor();
                     }
                     if !reader.prefixes.insert(prefix, MAX_SUBSCRIPTIONS) {
-                        return Err(Ended::Limit);
+                        return Err(Ended::Subscriptions(MAX_SUBSCRIPTIONS));
                     }
                 }
                 Event::Cancel(prefix) => reader.prefixes.remove(prefix),
