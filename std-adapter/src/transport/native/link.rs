@@ -173,6 +173,7 @@ impl Link {
         if unread == 0 && self.inbox.len() > 4 * READ {
             // A large message is gone: give its memory back.
             self.inbox = Vec::new();
+            (self.start, self.end) = (0, 0);
         }
         if self.start > 0 && (unread == 0 || self.inbox.len() - self.start < needed.max(READ / 2)) {
             self.inbox.copy_within(self.start..self.end, 0);
