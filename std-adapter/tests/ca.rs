@@ -1,5 +1,6 @@
 //! `fedmsg ca`, judged by OpenSSL.
 
+#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -217,7 +218,7 @@ fn a_certificate_of_another_ca_is_not_revoked() {
 }
 
 #[test]
-fn a_ca_made_by_openssl_issues_and_revokes() {
+fn a_ca_made_by_openssl_issues_certificates() {
     let dir = TempDir::new().unwrap();
     let (key, crt) = (dir.path().join("ca.key"), dir.path().join("ca.crt"));
     let output = openssl(&[

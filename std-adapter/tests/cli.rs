@@ -1,5 +1,6 @@
 //! `fedmsg canonicalize`, `sign` and `verify`, as a user runs them.
 
+#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -17,7 +17,11 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use der::{Decode, Encode, Tag, Tagged, oid::AssociatedOid, referenced::OwnedToRef};
+use der::{
+    Decode, Encode, Tag, Tagged,
+    oid::{AssociatedOid, ObjectIdentifier},
+    referenced::OwnedToRef,
+};
 use fedmsg_core::crypto::{
     Refusal, Verifier,
     certificate::{self, TrustAnchor},
@@ -189,7 +193,7 @@ impl Trust {
         let mut refusal = Refusal::Untrusted;
         for authority in &self.authorities {
             match authority.judge(leaf, at) {
-                Ok(valid) => return Ok(leaf.sender(valid)),
+                Ok(valid) => return leaf.sender(valid),
                 Err(Refusal::Untrusted) => {}
                 Err(other) => refusal = other,
             }
@@ -375,7 +379,9 @@ trait Leaf {
     /// The content of the serial number's INTEGER.
     fn serial(&self) -> &[u8];
 
-    fn sender(&self, valid: RangeInclusive<u64>) -> Sender;
+    /// Whom it stands for; asked only once it is trusted, for a stranger's key may be made to be
+    /// costly.
+    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal>;
 }
 
 impl Leaf for certificate::Certificate<'_> {
@@ -394,19 +400,18 @@ impl Leaf for certificate::Certificate<'_> {
         self.serial()
     }
 
-    fn sender(&self, valid: RangeInclusive<u64>) -> Sender {
-        Sender {
+    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal> {
+        Ok(Sender {
             key: PublicKey::P256(self.public_key().clone()),
             name: self.common_name().unwrap_or_default().to_owned(),
             valid,
-        }
+        })
     }
 }
 
 struct RsaCertificate<'a> {
     signed: Signed<'a>,
     tbs: TbsCertificate,
-    key: rsa::PublicKey,
     /// Whether its extensions allow it to sign messages.
     may_sign: bool,
 }
@@ -415,8 +420,10 @@ impl<'a> RsaCertificate<'a> {
     fn parse(der: &'a [u8]) -> der::Result<Self> {
         let signed = Signed::parse(der)?;
         let tbs = TbsCertificate::from_der(signed.body)?;
-        let key = rsa::PublicKey::try_from(tbs.subject_public_key_info().owned_to_ref())
-            .map_err(|_| Tag::BitString.value_error())?;
+        tbs.subject_public_key_info()
+            .algorithm
+            .assert_algorithm_oid(RSA)
+            .map_err(|_| Tag::ObjectIdentifier.value_error())?;
         let is_ca = tbs
             .get_extension::<BasicConstraints>()?
             .is_some_and(|(_, c)| c.ca);
@@ -428,7 +435,6 @@ impl<'a> RsaCertificate<'a> {
             extensions.all(|extension| !extension.critical || KNOWN.contains(&extension.extn_id));
         Ok(Self {
             signed,
-            key,
             may_sign: !is_ca && signs && understood,
             tbs,
         })
@@ -456,7 +462,9 @@ impl Leaf for RsaCertificate<'_> {
         self.tbs.serial_number().as_bytes()
     }
 
-    fn sender(&self, valid: RangeInclusive<u64>) -> Sender {
+    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal> {
+        let key = rsa::PublicKey::try_from(self.tbs.subject_public_key_info().owned_to_ref())
+            .map_err(|_| Refusal::Certificate { offset: 0 })?;
         let name = self
             .tbs
             .subject()
@@ -466,11 +474,11 @@ impl Leaf for RsaCertificate<'_> {
             .filter(|value| TEXT.contains(&value.tag()))
             .and_then(|value| std::str::from_utf8(value.value()).ok())
             .unwrap_or_default();
-        Sender {
-            key: PublicKey::Rsa(self.key.clone()),
+        Ok(Sender {
+            key: PublicKey::Rsa(key),
             name: name.to_owned(),
             valid,
-        }
+        })
     }
 }
 
@@ -482,9 +490,12 @@ fn seconds(time: Time) -> u64 {
     time.to_unix_duration().as_secs()
 }
 
+/// rsaEncryption.
+const RSA: ObjectIdentifier = rsa::pkcs1::ALGORITHM_OID;
+
 /// The extensions that may be critical: looked at here, or, as in OpenSSL, of no consequence for
 /// messages.
-const KNOWN: [der::oid::ObjectIdentifier; 4] = [
+const KNOWN: [ObjectIdentifier; 4] = [
     BasicConstraints::OID,
     KeyUsage::OID,
     ExtendedKeyUsage::OID,
