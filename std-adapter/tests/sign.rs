@@ -386,6 +386,24 @@ fn an_out_of_date_revocation_list_is_not_relied_on() {
 }
 
 #[test]
+fn of_several_revocation_lists_of_a_ca_the_latest_counts() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let ca = Ca::init(dir.path(), "CA", KeyKind::P256, 100, NOW).unwrap();
+    ca.issue("one", None, Some(10), NOW).unwrap();
+    let old = fs::read(path("crl.pem")).unwrap();
+    ca.revoke("one", NOW + DAY).unwrap();
+    let new = fs::read(path("crl.pem")).unwrap();
+    let signature = sign(&FileSigner::load(dir.path(), "one").unwrap());
+    for lists in [[&old[..], &new], [&new, &old]] {
+        fs::write(path("both.pem"), lists.concat()).unwrap();
+        let trust = Trust::load(&path("ca.crt"), Some(&path("both.pem"))).unwrap();
+        let verdict = judge(&trust, &path("one.crt"), MESSAGE, &signature, NOW + DAY);
+        assert_eq!(verdict, Err(Refusal::Revoked));
+    }
+}
+
+#[test]
 fn the_name_must_fit_its_buffer() {
     let site = Site::new();
     let trust = site.trust();

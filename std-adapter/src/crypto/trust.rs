@@ -323,7 +323,8 @@ impl Authority {
         }))
     }
 
-    /// Takes over a revocation list if it is this CA's, and can be understood.
+    /// Takes over a revocation list if it is this CA's, and can be understood. Of several, the
+    /// latest counts.
     fn take_revocations(&mut self, list: &CertList, signed: &Signed<'_>) -> bool {
         let critical = |extension: &x509_cert::ext::Extension| extension.critical;
         if !self.may_sign_lists
@@ -333,13 +334,19 @@ impl Authority {
         {
             return false;
         }
+        let issued = seconds(list.this_update);
+        if let Revocations::List { valid, .. } = &self.revocations
+            && *valid.start() > issued
+        {
+            return true;
+        }
         let serials = list.revoked.iter().flatten();
         self.revocations = Revocations::List {
             serials: serials
                 .map(|entry| entry.serial_number.as_bytes().to_owned())
                 .collect(),
             // Version 1 may leave out when the next one comes.
-            valid: seconds(list.this_update)..=list.next_update.map_or(u64::MAX, seconds),
+            valid: issued..=list.next_update.map_or(u64::MAX, seconds),
         };
         true
     }
