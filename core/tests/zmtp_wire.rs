@@ -341,7 +341,7 @@ fn replay(case: &str, lines: &[&str], mut pieces: impl FnMut() -> usize) {
     let received: Vec<&[u8]> = session.received.iter().map(Vec::as_slice).collect();
     match case {
         "sub-v30" | "sub-v31" | "sub-v32" => {
-            assert_eq!(received, [&b"org.a.topic"[..], b"{\"i\":1}"])
+            assert_eq!(received, [&b"org.a.topic"[..], b"{\"i\":1}"]);
         }
         "suberr-matched-topic" | "suberr-unknowncmd" => assert_eq!(received, [&b"org.a"[..], b"x"]),
         "suberr-unmatched-topic" => assert_eq!(received, [&b"other"[..], b"x"]),

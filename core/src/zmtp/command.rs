@@ -104,8 +104,7 @@ fn encode(
     };
     let size = len.saturating_add(header.encoded_len());
     BufferTooSmall::check(size, out)?;
-    let out = put(&header.encode(), out);
-    put(rest, put(arguments, put(name, out)));
+    put(rest, put(arguments, put(name, header.put(out))));
     Ok(size)
 }
 
@@ -250,4 +249,89 @@ pub(super) fn encode_ready(ty: SocketType, out: &mut [u8]) -> Result<usize, Buff
     let mut head = *b"\x0bSocket-Type\0\0\0\0";
     head[15] = ty.name().len() as u8;
     encode(Name::Ready, &head, ty.name().as_bytes(), out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn each_command_has_its_bytes() {
+        let cases: [(Command<'_>, &[u8]); 7] = [
+            (
+                Command::Ready(Metadata(b"\x01A\0\0\0\0")),
+                b"\x04\x0c\x05READY\x01A\0\0\0\0",
+            ),
+            (Command::Error(b"bad"), b"\x04\x0a\x05ERROR\x03bad"),
+            (Command::Subscribe(b"a"), b"\x04\x0b\x09SUBSCRIBEa"),
+            (Command::Cancel(b""), b"\x04\x07\x06CANCEL"),
+            (
+                Command::Ping {
+                    ttl: 258,
+                    context: b"c",
+                },
+                b"\x04\x08\x04PING\x01\x02c",
+            ),
+            (Command::Pong(b"c"), b"\x04\x06\x04PONGc"),
+            (Command::Pong(b""), b"\x04\x05\x04PONG"),
+        ];
+        let mut out = [0; 32];
+        for (command, wire) in cases {
+            let n = command.encode(&mut out).unwrap();
+            assert_eq!(&out[..n], wire);
+            assert_eq!(Command::decode(&wire[2..]), Some(command));
+            let small = BufferTooSmall {
+                needed: n,
+                available: n - 1,
+            };
+            assert_eq!(command.encode(&mut out[..n - 1]), Err(small));
+        }
+    }
+
+    #[test]
+    fn a_long_command_has_the_long_form_and_a_long_reason_is_cut() {
+        let mut out = [0; 400];
+        assert_eq!(Command::Subscribe(&[0; 245]).encode(&mut out), Ok(257));
+        assert_eq!(Command::Subscribe(&[0; 246]).encode(&mut out), Ok(265));
+        assert_eq!(out[..9], *b"\x06\0\0\0\0\0\0\x01\0");
+        assert_eq!(
+            Command::Error(&[b'x'; 300]).encode(&mut out),
+            Ok(9 + 6 + 1 + 255)
+        );
+    }
+
+    #[test]
+    fn what_is_no_command_of_ours_is_none() {
+        let cases: [&[u8]; 8] = [
+            b"",
+            b"\x05READ",
+            b"\x05ready",
+            b"\x03FOO",
+            b"\xffREADY",
+            b"\x04PING\x00",
+            b"\x05ERROR",
+            b"\x05ERROR\x04bad",
+        ];
+        for body in cases {
+            assert_eq!(Command::decode(body), None, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn properties_end_at_the_first_that_runs_past_the_end() {
+        let good = b"\x01A\0\0\0\x02xy\0\0\0\0\0";
+        let properties: Vec<_> = Metadata(good).properties().collect();
+        assert_eq!(properties, [Ok((&b"A"[..], &b"xy"[..])), Ok((b"", b""))]);
+        let cases: [&[u8]; 4] = [
+            b"\x01",
+            b"\x01A\0\0\0",
+            b"\x01A\0\0\0\x01",
+            b"\x01A\xff\xff\xff\xffxy",
+        ];
+        for bytes in cases {
+            let properties: Vec<_> = Metadata(bytes).properties().collect();
+            assert_eq!(properties, [Err(BadMetadata)], "{bytes:?}");
+        }
+    }
 }

@@ -192,3 +192,35 @@ impl fmt::Display for ShortText {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_reason_fits_where_it_is_kept() {
+        let (ours, theirs) = (SocketType::Pub, ShortText::new(b"BOGUS"));
+        let (len, limit) = (2, 1);
+        let errors = [
+            PeerError::ExpectedReady,
+            PeerError::BadMetadata,
+            PeerError::IncompatibleSocketType { ours, theirs },
+            PeerError::FrameTooLarge { len: 2, limit },
+            PeerError::MessageTooLarge { limit },
+            PeerError::SubscriptionTooLong { len, limit },
+            PeerError::MissingDelimiter,
+        ];
+        for error in errors {
+            assert!(error.reason().is_some_and(|reason| reason.len() <= 16));
+        }
+    }
+
+    #[test]
+    fn a_peers_text_is_shown_without_what_a_terminal_would_obey() {
+        let text = ShortText::new(b"\x1b[2Ja \xff\0b, and more than is kept");
+        assert_eq!(text.to_string(), "?[2Ja ??b, and more ");
+        assert_eq!(ShortText::new(b"PLAIN\0\0\0").as_bytes(), b"PLAIN");
+        assert_eq!(ShortText::new(b"").to_string(), "");
+    }
+}

@@ -47,18 +47,9 @@ impl Header {
     /// The header's bytes: 2, or 9 for a body over 255 bytes.
     #[inline]
     pub fn encode(&self) -> HeaderBytes {
-        let flags = if self.more { MORE } else { 0 } | if self.command { COMMAND } else { 0 };
         let mut bytes = [0; MAX_HEADER];
-        let size = if let Ok(short) = u8::try_from(self.len) {
-            bytes[0] = flags;
-            bytes[1] = short;
-            2
-        } else {
-            let [first, length @ ..] = &mut bytes;
-            *first = flags | LONG;
-            *length = self.len.to_be_bytes();
-            9
-        };
+        let left = self.put(&mut bytes).len();
+        let size = (MAX_HEADER - left) as u8;
         HeaderBytes { bytes, size }
     }
 
@@ -66,6 +57,25 @@ impl Header {
     #[inline]
     pub const fn encoded_len(&self) -> usize {
         if self.len > u8::MAX as u64 { 9 } else { 2 }
+    }
+
+    /// Writes the header, which fits, and returns what is left of `out`.
+    #[inline]
+    pub(super) fn put<'o>(&self, out: &'o mut [u8]) -> &'o mut [u8] {
+        let flags = if self.more { MORE } else { 0 } | if self.command { COMMAND } else { 0 };
+        if let Ok(short) = u8::try_from(self.len) {
+            let Some((to, rest)) = out.split_first_chunk_mut() else {
+                return &mut [];
+            };
+            *to = [flags, short];
+            return rest;
+        }
+        let Some(([first, length @ ..], rest)) = out.split_first_chunk_mut::<MAX_HEADER>() else {
+            return &mut [];
+        };
+        *first = flags | LONG;
+        *length = self.len.to_be_bytes();
+        rest
     }
 }
 
@@ -118,7 +128,7 @@ impl Frame<'_> {
         let header = self.header();
         let size = header.encoded_len().saturating_add(self.body.len());
         BufferTooSmall::check(size, out)?;
-        put_frame(&header.encode(), self.body, out);
+        put(self.body, header.put(out));
         Ok(size)
     }
 }
@@ -221,15 +231,12 @@ pub fn decode(bytes: &[u8], max_len: u64) -> Result<Decoded<'_>, FrameError> {
 /// [`BufferTooSmall`], and `out` is as it was.
 #[inline]
 pub fn encode_message(topic: &[u8], body: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-    let headers = [
-        Header::message(topic.len(), true),
-        Header::message(body.len(), false),
-    ];
+    let first = Header::message(topic.len(), true);
+    let second = Header::message(body.len(), false);
     let size = topic.len().saturating_add(body.len());
-    let size = size.saturating_add(headers[0].encoded_len() + headers[1].encoded_len());
+    let size = size.saturating_add(first.encoded_len() + second.encoded_len());
     BufferTooSmall::check(size, out)?;
-    let rest = put_frame(&headers[0].encode(), topic, out);
-    put_frame(&headers[1].encode(), body, rest);
+    put(body, second.put(put(topic, first.put(out))));
     Ok(size)
 }
 
@@ -240,12 +247,6 @@ pub fn message_headers(topic_len: usize, body_len: usize) -> [HeaderBytes; 2] {
         Header::message(topic_len, true).encode(),
         Header::message(body_len, false).encode(),
     ]
-}
-
-/// Writes a frame that fits, and returns what is left of `out`.
-#[inline]
-fn put_frame<'o>(header: &HeaderBytes, body: &[u8], out: &'o mut [u8]) -> &'o mut [u8] {
-    put(body, put(header, out))
 }
 
 /// Writes `bytes`, which fit, and returns what is left of `out`.
@@ -297,5 +298,101 @@ impl RawHeader {
             _ => 2,
         };
         size.saturating_sub(bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn encoded(frame: Frame<'_>) -> Vec<u8> {
+        let mut out = vec![0; frame.body.len() + MAX_HEADER];
+        let n = frame.encode(&mut out).unwrap();
+        out.truncate(n);
+        out
+    }
+
+    #[test]
+    fn a_header_is_as_short_as_its_length_allows() {
+        let cases: [(u64, &[u8]); 4] = [
+            (0, b"\x01\x00"),
+            (255, b"\x01\xff"),
+            (256, b"\x03\0\0\0\0\0\0\x01\0"),
+            (u64::MAX, b"\x03\xff\xff\xff\xff\xff\xff\xff\xff"),
+        ];
+        for (len, bytes) in cases {
+            let header = Header {
+                more: true,
+                command: false,
+                len,
+            };
+            assert_eq!(*header.encode(), *bytes);
+            assert_eq!(header.encoded_len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn the_long_form_of_a_short_frame_and_reserved_flags_are_read() {
+        let frame = Frame {
+            more: true,
+            command: true,
+            body: b"x",
+        };
+        let consumed = 10;
+        let bytes = b"\xff\0\0\0\0\0\0\0\x01xyz";
+        assert_eq!(decode(bytes, 1), Ok(Decoded::Frame { frame, consumed }));
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_refused_from_its_header() {
+        let (len, limit) = (1 << 63, 255);
+        let bytes = b"\x02\x80\0\0\0\0\0\0\0";
+        assert_eq!(
+            decode(bytes, limit),
+            Err(FrameError::TooLarge { len, limit })
+        );
+        assert_eq!(
+            decode(&bytes[..8], limit),
+            Ok(Decoded::Incomplete { missing: 1 })
+        );
+        assert!(decode(b"\x00\xff", 255).is_ok());
+    }
+
+    #[test]
+    fn a_message_does_not_touch_a_buffer_that_is_too_small() {
+        let mut out = [7; 300];
+        let needed = 2 + 5 + 9 + 256;
+        for available in 0..needed {
+            let small = encode_message(b"topic", &[1; 256], &mut out[..available]);
+            assert_eq!(small, Err(BufferTooSmall { needed, available }));
+            assert_eq!(out, [7; 300]);
+        }
+        assert_eq!(encode_message(b"topic", &[1; 256], &mut out), Ok(needed));
+        let [first, second] = message_headers(5, 256);
+        let wire = [&first[..], b"topic", &second, &[1; 256]].concat();
+        assert_eq!(out[..needed], wire);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_and_nothing_less(
+            more: bool,
+            command: bool,
+            body in proptest::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let frame = Frame { more, command, body: &body };
+            let wire = encoded(frame);
+            for cut in 0..wire.len() {
+                let Ok(Decoded::Incomplete { missing }) = decode(&wire[..cut], 600) else {
+                    panic!("a frame in {cut} of {} bytes", wire.len());
+                };
+                prop_assert!(missing > 0 && cut + missing as usize <= wire.len());
+            }
+            let consumed = wire.len();
+            prop_assert_eq!(decode(&wire, 600), Ok(Decoded::Frame { frame, consumed }));
+        }
     }
 }

@@ -143,3 +143,43 @@ impl fmt::Display for GreetingError {
 }
 
 impl core::error::Error for GreetingError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_greeting_is_libzmqs() {
+        let mut libzmq = [0; LEN];
+        libzmq[..16].copy_from_slice(b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\x01NULL");
+        assert_eq!(Greeting::OURS.encode(), libzmq);
+        assert_eq!(Greeting::decode(&libzmq), Ok(Some(Greeting::OURS)));
+    }
+
+    #[test]
+    fn a_wrong_byte_is_refused_once_it_is_there_and_any_other_byte_is_allowed() {
+        let ours = Greeting::OURS.encode();
+        for at in 0..LEN {
+            for byte in 0..=255 {
+                let mut bytes = ours;
+                bytes[at] = byte;
+                let refused = match at {
+                    0 => byte != 0xff,
+                    9 => byte % 2 == 0,
+                    10 => byte < 2,
+                    // The name of the mechanism is reported whole.
+                    12..32 => byte != ours[at],
+                    _ => false,
+                };
+                let seen = if (12..32).contains(&at) { 32 } else { at + 1 };
+                assert_eq!(Greeting::decode(&bytes[..seen - 1]), Ok(None));
+                assert_eq!(
+                    Greeting::decode(&bytes[..seen]).is_err(),
+                    refused,
+                    "{at} {byte}"
+                );
+                assert_eq!(Greeting::decode(&bytes).is_ok(), !refused);
+            }
+        }
+    }
+}

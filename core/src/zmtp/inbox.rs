@@ -92,3 +92,56 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Inbox<B> {
         self.buf
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn a_full_inbox_has_no_space_until_something_is_consumed() {
+        let mut inbox = Inbox::new([0; 4]);
+        inbox.space().copy_from_slice(b"abcd");
+        inbox.commit(4);
+        assert_eq!(inbox.space(), b"");
+        inbox.consume(1);
+        assert_eq!(inbox.space().len(), 1);
+        assert_eq!(inbox.unread(), b"bcd");
+        inbox.clear();
+        assert_eq!(inbox.unread(), b"");
+        assert_eq!(inbox.space().len(), 4);
+    }
+
+    #[test]
+    fn more_than_there_is_is_neither_committed_nor_consumed() {
+        let mut inbox = Inbox::new([0; 4]);
+        inbox.commit(usize::MAX);
+        assert_eq!(inbox.unread().len(), 4);
+        inbox.consume(usize::MAX);
+        assert_eq!(inbox.unread(), b"");
+        assert_eq!(inbox.space().len(), 4);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_come_out_as_they_went_in(steps: std::vec::Vec<(u8, u8)>) {
+            let mut inbox = Inbox::new([0; 64]);
+            let mut model = VecDeque::new();
+            let mut next = 0;
+            for (read, consume) in steps {
+                let space = inbox.space();
+                let read = usize::from(read).min(space.len());
+                for byte in &mut space[..read] {
+                    *byte = next;
+                    model.push_back(next);
+                    next = next.wrapping_add(1);
+                }
+                inbox.commit(read);
+                let consume = usize::from(consume).min(model.len());
+                inbox.consume(consume);
+                model.drain(..consume);
+                assert!(inbox.unread().iter().eq(&model));
+            }
+        }
+    }
+}

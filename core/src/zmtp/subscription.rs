@@ -26,7 +26,7 @@ pub fn encode(on: bool, prefix: &[u8], minor: u8, out: &mut [u8]) -> Result<usiz
     let header = Header::message(prefix.len().saturating_add(1), false);
     let size = prefix.len().saturating_add(1 + header.encoded_len());
     BufferTooSmall::check(size, out)?;
-    put(prefix, put(&[u8::from(on)], put(&header.encode(), out)));
+    put(prefix, put(&[u8::from(on)], header.put(out)));
     Ok(size)
 }
 
