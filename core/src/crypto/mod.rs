@@ -1,7 +1,7 @@
 //! What a signature needs: [`Signer`] and [`Verifier`], base64 and PEM, and, with feature `p256`,
 //! the `x509-p256` backend.
 //!
-//! Which bytes are signed is [`message`](crate::message)'s knowledge; here a message is a handful
+//! Which bytes are signed is `message`'s knowledge; here a message is a handful
 //! of slices whose concatenation is signed.
 
 #[cfg(feature = "p256")]

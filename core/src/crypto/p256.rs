@@ -52,6 +52,7 @@ use der::Tag;
 use super::asn1::Cursor;
 use super::certificate::{Certificate, P256_CURVE, P256_KEY, TrustAnchor};
 use super::{Refusal, SignError, Signer, Verifier, pem};
+use crate::copy::copy;
 
 /// The value of a message's `crypto` field.
 pub const BACKEND: &str = "x509-p256";
@@ -129,10 +130,7 @@ impl Signer for P256Signer<'_> {
             .try_multipart_sign(message)
             .map_err(|_| SignError::Key)?;
         let der = signature.normalize_s().to_der();
-        let der = der.as_bytes();
-        for (to, from) in out.iter_mut().zip(der) {
-            *to = *from;
-        }
+        copy(out, der.as_bytes());
         Ok(der.len())
     }
 }
@@ -197,9 +195,7 @@ impl Verifier for P256Verifier<'_> {
         certificate.public_key().verify(message, signature)?;
         let sender = certificate.common_name().unwrap_or_default().as_bytes();
         let name = name.get_mut(..sender.len()).unwrap_or_default();
-        for (to, from) in name.iter_mut().zip(sender) {
-            *to = *from;
-        }
+        copy(name, sender);
         match core::str::from_utf8(name) {
             Ok(name) if !name.is_empty() => Ok(name),
             _ => Err(Refusal::Name),
