@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fedmsg::transport::{Endpoint, Publisher, Subscriber, Transport, zmq::Zmq};
+use fedmsg::transport::{Endpoint, Publisher, Subscriber, Transport, native::Native, zmq::Zmq};
 
 pub mod proxy;
 pub mod python;
@@ -29,6 +29,10 @@ pub trait Ours: Transport {
     const LIBZMQ: bool;
 }
 
+impl Ours for Native {
+    const LIBZMQ: bool = false;
+}
+
 impl Ours for Zmq {
     const LIBZMQ: bool = true;
 }
@@ -37,6 +41,9 @@ impl Ours for Zmq {
 #[macro_export]
 macro_rules! for_transports {
     ($($test:ident),+ $(,)?) => {
+        mod native {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::native::Native); })+
+        }
         mod zmq {
             $(#[test] fn $test() { super::$test(&fedmsg::transport::zmq::Zmq); })+
         }
@@ -48,17 +55,29 @@ macro_rules! for_transports {
 #[macro_export]
 macro_rules! for_pairs {
     ($($test:ident),+ $(,)?) => {
+        mod native_to_native {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::native::Native, &fedmsg::transport::native::Native); })+
+        }
+        mod native_to_zmq {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::native::Native, &fedmsg::transport::zmq::Zmq); })+
+        }
+        mod native_to_pyzmq {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::native::Native, &fedmsg_tests::pyzmq::Pyzmq); })+
+        }
+        mod zmq_to_native {
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::zmq::Zmq, &fedmsg::transport::native::Native); })+
+        }
         mod zmq_to_zmq {
-            use fedmsg::transport::zmq::Zmq;
-            $(#[test] fn $test() { super::$test(&Zmq, &Zmq); })+
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::zmq::Zmq, &fedmsg::transport::zmq::Zmq); })+
         }
         mod zmq_to_pyzmq {
-            use {fedmsg::transport::zmq::Zmq, fedmsg_tests::pyzmq::Pyzmq};
-            $(#[test] fn $test() { super::$test(&Zmq, &Pyzmq); })+
+            $(#[test] fn $test() { super::$test(&fedmsg::transport::zmq::Zmq, &fedmsg_tests::pyzmq::Pyzmq); })+
+        }
+        mod pyzmq_to_native {
+            $(#[test] fn $test() { super::$test(&fedmsg_tests::pyzmq::Pyzmq, &fedmsg::transport::native::Native); })+
         }
         mod pyzmq_to_zmq {
-            use {fedmsg::transport::zmq::Zmq, fedmsg_tests::pyzmq::Pyzmq};
-            $(#[test] fn $test() { super::$test(&Pyzmq, &Zmq); })+
+            $(#[test] fn $test() { super::$test(&fedmsg_tests::pyzmq::Pyzmq, &fedmsg::transport::zmq::Zmq); })+
         }
     };
 }

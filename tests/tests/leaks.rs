@@ -8,7 +8,7 @@ use std::{
     slice,
 };
 
-use fedmsg::transport::{Endpoint, Options, Publisher, Subscriber, zmq::Zmq};
+use fedmsg::transport::{Endpoint, Options, Publisher, Subscriber, native::Native, zmq::Zmq};
 use fedmsg_tests::{
     Ours, eventually, loopback, meet, next,
     random::Random,
@@ -17,6 +17,7 @@ use fedmsg_tests::{
 
 #[test]
 fn thousands_of_connections_leave_nothing_behind() {
+    leaves_nothing_behind(&Native);
     leaves_nothing_behind(&Zmq);
 }
 

@@ -9,7 +9,7 @@
 
 use std::{fs, net::TcpListener, path::PathBuf, time::Duration};
 
-use fedmsg::transport::{Message, Options, Publisher, Subscriber};
+use fedmsg::transport::{Message, Options, Publisher, Subscriber, Transport, native::Native};
 use fedmsg_tests::{
     Ours, PATIENCE, eventually, for_transports, loopback,
     raw::{self, Raw},
@@ -17,13 +17,12 @@ use fedmsg_tests::{
 
 for_transports!(
     a_publisher_does_what_libzmq_was_seen_to_do,
-    a_publisher_refuses_peers_older_than_zmtp_3,
     a_subscriber_does_what_libzmq_was_seen_to_do,
     a_subscriber_subscribes_in_the_form_of_its_peer,
-    a_subscriber_refuses_peers_older_than_zmtp_3,
     a_subscriber_comes_back_after_a_loss,
     bytes_may_come_one_at_a_time,
     a_publisher_serves_or_refuses_whoever_sends_all_at_once,
+    a_publisher_answers_pings,
 );
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -70,7 +69,6 @@ const PUBLISHER: &[(&str, Outcome)] = &[
     ("err-sub-msg-empty", Open),
     ("err-sub-msg-junk", Open),
     ("err-sub-multipart", Open),
-    ("hb-client-ping", Open),
     ("hb-client-ping-ttl", Closed),
     ("hb-ping-before-ready", Closed),
     ("hb-pub-sends-ping", Closed),
@@ -118,6 +116,7 @@ const RECONNECTING: &[(&str, bool, bool)] = &[
 /// Cases with a test of their own, at their places in this file.
 const OTHERS: &[&str] = &[
     "err-greet-http",
+    "hb-client-ping",
     "misc-all-at-once",
     "misc-byte-at-a-time",
     "pub-v10-revision0",
@@ -199,11 +198,9 @@ fn a_publisher_does_what_libzmq_was_seen_to_do<T: Ours>(transport: &T) {
     }
 }
 
-fn a_publisher_refuses_peers_older_than_zmtp_3<T: Ours>(transport: &T) {
+#[test]
+fn a_native_publisher_refuses_old_peers_and_what_is_none() {
     // libzmq speaks with the most of them, and never minds an HTTP client.
-    if T::LIBZMQ {
-        return;
-    }
     for name in [
         "pub-v10-revision0",
         "pub-v10-unversioned",
@@ -211,7 +208,7 @@ fn a_publisher_refuses_peers_older_than_zmtp_3<T: Ours>(transport: &T) {
         "err-greet-http",
     ] {
         println!("{name}");
-        let mut publisher = transport.publisher(&options(name)).unwrap();
+        let mut publisher = Native.publisher(&options(name)).unwrap();
         let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
         for segment in capture(name) {
             if let Segment::ToZ(bytes) = segment {
@@ -240,6 +237,28 @@ fn a_publisher_serves_or_refuses_whoever_sends_all_at_once<T: Ours>(transport: &
         publisher.send(b"org.a", &[]).unwrap();
         assert_eq!(client.read_frame(), (raw::MORE, b"org.a".to_vec()));
     }
+}
+
+fn a_publisher_answers_pings<T: Ours>(transport: &T) {
+    let mut publisher = transport.publisher(&Options::default()).unwrap();
+    let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
+    let mut stream = Stream::default();
+    let mut segments = capture("hb-client-ping");
+    let Some(Segment::FromZ(pong)) = segments.pop() else {
+        panic!("the last is a PONG");
+    };
+    for segment in segments {
+        match segment {
+            Segment::ToZ(bytes) => client.send(&bytes),
+            Segment::FromZ(bytes) => stream.expect(&mut client, &bytes),
+        }
+    }
+    stream.assert_equal();
+    // The last PING was too short; libzmq answers it with the context of the one before.
+    if T::LIBZMQ {
+        assert_eq!(client.read(pong.len()), pong);
+    }
+    assert_eq!(client.ping(), []);
 }
 
 fn a_subscriber_does_what_libzmq_was_seen_to_do<T: Ours>(transport: &T) {
@@ -301,13 +320,11 @@ fn a_subscriber_subscribes_in_the_form_of_its_peer<T: Ours>(transport: &T) {
     }
 }
 
-fn a_subscriber_refuses_peers_older_than_zmtp_3<T: Ours>(transport: &T) {
-    if T::LIBZMQ {
-        return;
-    }
+#[test]
+fn a_native_subscriber_refuses_old_peers() {
     for name in ["sub-v10-unversioned", "sub-v20"] {
         println!("{name}");
-        let (mut server, _, mut subscriber) = connected(transport, name, &[b"org.a"]);
+        let (mut server, _, mut subscriber) = connected(&Native, name, &[b"org.a"]);
         for segment in capture(name) {
             if let Segment::ToZ(bytes) = segment {
                 server.try_send(&bytes);
