@@ -44,13 +44,21 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Heartbeat {
-    /// Milliseconds from one PING to the next.
+    /// Milliseconds from one PING to the next; 0 for none.
     pub interval_ms: u32,
     /// Milliseconds that the peer may be silent after a PING.
     pub timeout_ms: u32,
     /// What each PING says: the peer may take us for dead after so many tenths of a second of
     /// silence. 0 says nothing.
     pub ttl: u16,
+}
+
+impl Heartbeat {
+    const NONE: Heartbeat = Heartbeat {
+        interval_ms: 0,
+        timeout_ms: 0,
+        ttl: 0,
+    };
 }
 
 /// What the peer said about itself.
@@ -168,7 +176,7 @@ pub struct Peer {
     timer: u64,
     /// When the first PING was queued that no bytes have followed; [`NEVER`] if there is none.
     unanswered: u64,
-    heartbeat: Option<Heartbeat>,
+    heartbeat: Heartbeat,
     max_message: usize,
     max_subscription: usize,
     /// How many bytes the last call of `input` left with the caller.
@@ -233,7 +241,10 @@ impl Peer {
                 ms => now.saturating_add(ms as u64),
             },
             unanswered: NEVER,
-            heartbeat: limits.heartbeat,
+            heartbeat: match limits.heartbeat {
+                Some(heartbeat) => heartbeat,
+                None => Heartbeat::NONE,
+            },
             max_message: limits.max_message,
             max_subscription: limits.max_subscription,
             unread: 0,
@@ -322,6 +333,10 @@ impl Peer {
             written += n;
             if n < left.len() {
                 self.sent += n as u8;
+                if self.sent == 0 {
+                    // Not under way yet: something may still take its place.
+                    self.sending = 0;
+                }
                 break;
             }
             self.pending &= !self.sending;
@@ -357,14 +372,15 @@ impl Peer {
                 if self.ttl != 0 {
                     next = self.last_bytes.saturating_add(u64::from(self.ttl) * 100);
                 }
-                if let Some(heartbeat) = self.heartbeat {
-                    if now >= self.timer {
-                        self.pending |= PING;
-                        self.timer = now.saturating_add(heartbeat.interval_ms.into());
-                        self.unanswered = self.unanswered.min(now);
-                    }
-                    next = next.min(self.unanswered.saturating_add(heartbeat.timeout_ms.into()));
+                if now >= self.timer {
+                    self.pending |= PING;
+                    self.timer = now.saturating_add(self.heartbeat.interval_ms.into());
+                    self.unanswered = self.unanswered.min(now);
                 }
+                let timeout = self
+                    .unanswered
+                    .saturating_add(self.heartbeat.timeout_ms.into());
+                next = next.min(timeout);
                 if now >= next {
                     return Err(self.fail(PeerError::HeartbeatTimeout));
                 }
@@ -475,9 +491,9 @@ impl Peer {
     fn metadata<'a>(&mut self, bytes: &'a [u8], left: usize) -> Result<Input<'a>, PeerError> {
         if left == 0 {
             self.phase = Phase::Traffic;
-            self.timer = match self.heartbeat {
-                Some(heartbeat) => self.last_bytes.saturating_add(heartbeat.interval_ms.into()),
-                None => NEVER,
+            self.timer = match self.heartbeat.interval_ms {
+                0 => NEVER,
+                ms => self.last_bytes.saturating_add(ms.into()),
             };
             let info = PeerInfo {
                 socket_type: self.theirs,
@@ -729,8 +745,7 @@ impl Peer {
             ERROR => Command::Error(text).encode(item),
             PONG => Command::Pong(text).encode(item),
             _ => {
-                let ttl = self.heartbeat.map_or(0, |heartbeat| heartbeat.ttl);
-                let context = &[];
+                let (ttl, context) = (self.heartbeat.ttl, &[]);
                 Command::Ping { ttl, context }.encode(item)
             }
         };
