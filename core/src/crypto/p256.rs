@@ -62,7 +62,7 @@ pub const BACKEND: &str = "x509-p256";
 pub const MAX_SIGNATURE_LEN: usize = 72;
 
 /// The longest certificate, in bytes of DER, that a [`P256Verifier`] reads; one with a common name
-/// of 64 characters and the usual extensions has about 600. It is held on the stack.
+/// of 64 characters and the usual extensions has about 500. It is held on the stack.
 pub const MAX_CERTIFICATE_LEN: usize = 1024;
 
 /// Signs as one sender, with a private key in memory.
@@ -145,7 +145,7 @@ impl fmt::Debug for P256Signer<'_> {
 ///
 /// Every message is judged from scratch: two signature checks, the certificate's and its own. A
 /// host does better with the steps themselves ([`pem::decode`], [`Certificate::parse`],
-/// [`Certificate::verify`], [`VerifyingKey::verify`]), and remembers the trust decision for each
+/// [`P256Verifier::trust`], [`VerifyingKey::verify`]), and remembers the trust decision for each
 /// certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct P256Verifier<'a> {
@@ -157,6 +157,23 @@ impl<'a> P256Verifier<'a> {
     #[must_use]
     pub fn new(anchors: &'a [TrustAnchor<'a>]) -> Self {
         Self { anchors }
+    }
+
+    /// Decides whether any of the anchors vouches for `certificate` at `at`, in seconds since the
+    /// epoch: [`Certificate::verify`] for each.
+    ///
+    /// # Errors
+    /// [`Refusal::Untrusted`] if all refuse it so, else the last other reason.
+    pub fn trust(&self, certificate: &Certificate<'_>, at: u64) -> Result<(), Refusal> {
+        let mut refusal = Refusal::Untrusted;
+        for anchor in self.anchors {
+            match certificate.verify(anchor, at) {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Untrusted) => {}
+                Err(other) => refusal = other,
+            }
+        }
+        Err(refusal)
     }
 }
 
@@ -191,7 +208,7 @@ impl Verifier for P256Verifier<'_> {
         let certificate = Certificate::parse(der).map_err(|error| Refusal::Certificate {
             offset: error.offset(),
         })?;
-        trust(&certificate, self.anchors, at)?;
+        self.trust(&certificate, at)?;
         certificate.public_key().verify(message, signature)?;
         let sender = certificate.common_name().unwrap_or_default().as_bytes();
         let name = name.get_mut(..sender.len()).unwrap_or_default();
@@ -201,24 +218,6 @@ impl Verifier for P256Verifier<'_> {
             _ => Err(Refusal::Name),
         }
     }
-}
-
-/// Whether any of `anchors` vouches for `certificate`; if none does, the reason of the last one
-/// that issued it.
-fn trust(
-    certificate: &Certificate<'_>,
-    anchors: &[TrustAnchor<'_>],
-    at: u64,
-) -> Result<(), Refusal> {
-    let mut refusal = Refusal::Untrusted;
-    for anchor in anchors {
-        match certificate.verify(anchor, at) {
-            Ok(()) => return Ok(()),
-            Err(Refusal::Untrusted) => {}
-            Err(other) => refusal = other,
-        }
-    }
-    Err(refusal)
 }
 
 /// A public key.
