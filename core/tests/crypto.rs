@@ -1,7 +1,11 @@
 //! Certificates, keys and signatures that `openssl` made (`crypto-data/make.sh`), and RFC 6979's
 //! vectors.
 #![cfg(feature = "p256")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in tests' helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "in tests' helpers too"
+)]
 
 use fedmsg_core::crypto::certificate::{Certificate, CertificateError, TrustAnchor};
 use fedmsg_core::crypto::p256::{
