@@ -159,9 +159,14 @@ impl<'t> Canonicalizer<'t, '_> {
     }
 
     fn string(&mut self) -> Step {
+        if let Some(len) = self.writer.quoted_as_it_is(self.rest) {
+            self.skip(len);
+            return Ok(());
+        }
         self.copy(b'"')?;
         loop {
-            self.rest = self.writer.plain(self.rest)?;
+            let plain = self.writer.plain(self.rest);
+            self.skip(plain);
             let (&byte, tail) = self.rest.split_first().ok_or(ErrorKind::UnexpectedEnd)?;
             self.rest = match byte {
                 b'"' => return self.copy(b'"'),
@@ -170,12 +175,13 @@ impl<'t> Canonicalizer<'t, '_> {
                     self.writer.unit(unit)?;
                     tail
                 }
-                0x7f => {
-                    self.writer.unit(0x7f)?;
+                0..0x20 => return Err(ErrorKind::ControlCharacter),
+                0x20..0x80 => {
+                    // DEL; or a byte for which there was no room.
+                    self.writer.unit(byte.into())?;
                     tail
                 }
                 0x80.. => self.writer.beyond_ascii(self.rest)?,
-                _ => return Err(ErrorKind::ControlCharacter),
             };
         }
     }

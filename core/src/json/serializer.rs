@@ -55,7 +55,7 @@ impl<'w, 'b> Serializer<'w, 'b> {
     fn begin_variant(&mut self, name: &str) -> Result<(), Error> {
         step(self.writer, |writer| {
             writer.byte(b'{')?;
-            writer.quoted(|writer| writer.escaped(name))?;
+            writer.quoted_text(name)?;
             writer.byte(b':')
         })
     }
@@ -122,7 +122,7 @@ macro_rules! scalars {
         }
 
         fn serialize_str(self, text: &str) -> Result<(), Error> {
-            step(self.writer, |writer| writer.quoted(|writer| writer.escaped(text)))
+            step(self.writer, |writer| writer.quoted_text(text))
         }
 
         fn serialize_char(self, character: char) -> Result<(), Error> {

@@ -16,6 +16,27 @@ pub(super) const fn specials(word: u64) -> u64 {
     (control | quote | backslash | delete | word) & (ONES * 0x80)
 }
 
+/// The number of the first byte that [`specials`] marked.
+pub(super) const fn first_marked(special: u64) -> usize {
+    (special.trailing_zeros() / 8) as usize
+}
+
+/// Up to seven bytes as the low ones of eight; the others are zero, which is special.
+pub(super) fn low_bytes(bytes: &[u8]) -> u64 {
+    let byte = |number: usize| {
+        let byte = bytes.get(number).copied().unwrap_or_default();
+        u64::from(byte) << (8 * number)
+    };
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            let shift = 8 * (bytes.len() - 4) as u32;
+            let last = u64::from(u32::from_le_bytes(*last));
+            u64::from(u32::from_le_bytes(*first)) | last.unbounded_shl(shift)
+        }
+        _ => byte(0) | byte(1) | byte(2),
+    }
+}
+
 /// Whether a byte stands in a string as it is.
 pub(super) const fn is_plain(byte: u8) -> bool {
     byte >= 0x20 && byte < 0x7f && byte != b'"' && byte != b'\\'
@@ -27,7 +48,7 @@ pub(super) fn plain_len(text: &[u8]) -> usize {
     for word in text.as_chunks::<8>().0 {
         let special = specials(u64::from_le_bytes(*word));
         if special != 0 {
-            return len + (special.trailing_zeros() / 8) as usize;
+            return len + first_marked(special);
         }
         len += 8;
     }

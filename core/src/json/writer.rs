@@ -9,7 +9,8 @@ use super::float::{Decimal, shortest};
 use super::order::{Word, compare, from_word, sort_members};
 use super::serializer::Serializer;
 use super::string::{
-    is_plain, read_utf8, short_escape, specials, split_surrogates, unicode_escape,
+    first_marked, is_plain, low_bytes, read_utf8, short_escape, specials, split_surrogates,
+    unicode_escape,
 };
 use super::{Error, ErrorKind};
 
@@ -79,7 +80,7 @@ impl<'b> Writer<'b> {
 
     /// Appends a string in quotes, escaped.
     pub fn string(&mut self, text: &str) -> Result<(), Error> {
-        self.whole(|writer| writer.quoted(|writer| writer.escaped(text)))
+        self.whole(|writer| writer.quoted_text(text))
     }
 
     /// Appends an integer.
@@ -169,57 +170,113 @@ impl<'b> Writer<'b> {
         self.byte(b'"')
     }
 
+    /// Appends a string in quotes.
+    pub(super) fn quoted_text(&mut self, text: &str) -> Step {
+        // Nearly always there is room and nothing to escape. The closing quote is written with
+        // the last bytes.
+        let (words, tail) = text.as_bytes().as_chunks();
+        if let Some((quote, free)) = self.free().split_first_mut() {
+            *quote = b'"';
+            let mut slots = free.as_chunks_mut().0.iter_mut();
+            let plain = words.iter().zip(&mut slots).all(|(word, slot)| {
+                *slot = *word;
+                specials(u64::from_le_bytes(*word)) == 0
+            });
+            if plain && let Some(slot) = slots.next() {
+                let word = low_bytes(tail) | u64::from(b'"') << (8 * tail.len());
+                *slot = word.to_le_bytes();
+                if first_marked(specials(word)) == tail.len() {
+                    self.len += text.len() + 2;
+                    return Ok(());
+                }
+            }
+        }
+        self.quoted(|writer| writer.escaped(text))
+    }
+
+    /// Appends the string that `text` begins with, its opening quote included, if it needs no
+    /// change and there is room; returns its length, or otherwise how much could be appended.
+    #[inline]
+    pub(super) fn quoted_as_it_is(&mut self, text: &[u8]) -> Option<usize> {
+        let mut opening = 0xff;
+        let mut done = 0;
+        let free = self.free();
+        for (word, slot) in text.as_chunks().0.iter().zip(free.as_chunks_mut().0) {
+            *slot = *word;
+            let word = u64::from_le_bytes(*word);
+            let special = specials(word) & !opening;
+            if special != 0 {
+                let at = special.trailing_zeros() & !7;
+                done += first_marked(special) + 1;
+                if (word >> at) as u8 != b'"' {
+                    return None;
+                }
+                self.len += done;
+                return Some(done);
+            }
+            opening = 0;
+            done += 8;
+        }
+        None
+    }
+
     /// Appends the inside of a string.
+    #[inline]
     pub(super) fn escaped(&mut self, text: &str) -> Step {
-        let mut rest = self.plain(text.as_bytes())?;
-        while let Some((&byte, tail)) = rest.split_first() {
+        let mut rest = text.as_bytes();
+        loop {
+            let plain = self.plain(rest);
+            rest = rest.get(plain..).unwrap_or_default();
+            let Some((&byte, tail)) = rest.split_first() else {
+                return Ok(());
+            };
             rest = if byte < 0x80 {
                 self.unit(u16::from(byte))?;
                 tail
             } else {
                 self.beyond_ascii(rest)?
             };
-            rest = self.plain(rest)?;
         }
-        Ok(())
     }
 
-    /// Appends the longest beginning of `text` that stands in a string as it is; returns the
-    /// rest.
+    /// Appends as much of the beginning of `text` as stands in a string as it is and has room;
+    /// returns how much that is.
     #[inline]
-    pub(super) fn plain<'t>(&mut self, text: &'t [u8]) -> Result<&'t [u8], ErrorKind> {
+    pub(super) fn plain(&mut self, text: &[u8]) -> usize {
         let free = self.free();
+        let (words, tail) = text.as_chunks();
+        let (slots, _) = free.as_chunks_mut();
         let mut done = 0;
-        for (word, slot) in text
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .zip(free.as_chunks_mut::<8>().0)
-        {
+        for (word, slot) in words.iter().zip(slots) {
             *slot = *word;
             let special = specials(u64::from_le_bytes(*word));
             if special != 0 {
-                done += (special.trailing_zeros() / 8) as usize;
+                done += first_marked(special);
                 self.len += done;
-                return Ok(text.get(done..).unwrap_or_default());
+                return done;
             }
             done += 8;
         }
-        let free = free.get_mut(done..).unwrap_or_default();
-        let tail = text.get(done..).unwrap_or_default();
-        for (&byte, slot) in tail.iter().zip(free) {
-            if !is_plain(byte) {
-                break;
+        match free.get_mut(done..).and_then(|free| free.first_chunk_mut()) {
+            Some(slot) => {
+                let word = low_bytes(tail);
+                *slot = word.to_le_bytes();
+                done += first_marked(specials(word));
             }
-            *slot = byte;
-            done += 1;
+            None => {
+                let tail = text.get(done..).unwrap_or_default();
+                let free = free.get_mut(done..).unwrap_or_default();
+                for (&byte, slot) in tail.iter().zip(free) {
+                    if !is_plain(byte) {
+                        break;
+                    }
+                    *slot = byte;
+                    done += 1;
+                }
+            }
         }
         self.len += done;
-        let rest = text.get(done..).unwrap_or_default();
-        match rest.first() {
-            Some(&byte) if is_plain(byte) => Err(self.full(1)),
-            _ => Ok(rest),
-        }
+        done
     }
 
     /// Appends the character beyond ASCII that `text` begins with; returns the rest.
