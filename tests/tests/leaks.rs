@@ -75,7 +75,7 @@ fn visit(endpoint: &Endpoint, socket_type: &str, count: usize) {
             let mut peer = Raw::connect(endpoint);
             peer.handshake(1, socket_type);
             if socket_type == "SUB" {
-                peer.send(&raw::subscribe(&random.next().to_be_bytes()));
+                peer.send(&raw::subscribe(&random.bits().to_be_bytes()));
             } else {
                 peer.send(&raw::message(&[b"org", b"from a visitor"]));
             }
@@ -83,7 +83,7 @@ fn visit(endpoint: &Endpoint, socket_type: &str, count: usize) {
         }
         let mut peer = TcpStream::connect((endpoint.host(), endpoint.port())).unwrap();
         let garbage: Vec<u8> = (0..random.below(200))
-            .map(|_| random.next() as u8)
+            .map(|_| random.bits() as u8)
             .collect();
         // It may be closed on at the first byte.
         let _ = peer.write_all(&garbage);
