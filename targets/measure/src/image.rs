@@ -22,11 +22,20 @@ pub(crate) struct Image {
     pub(crate) memory_functions: u64,
     /// Functions of `core::panicking` that are linked in, and the panic handler's mark.
     pub(crate) panics: BTreeSet<String>,
-    /// Where `core`'s panicking functions are called from: function (and source lines, from the
-    /// innermost inlined call out) and what it calls.
-    pub(crate) panic_callers: BTreeSet<(String, String)>,
+    /// The calls from outside `core` that end in a panic.
+    pub(crate) panic_calls: BTreeSet<PanicCall>,
     /// The sections in the order in which they ran.
     pub(crate) sections: Vec<Section>,
+}
+
+/// A call of a function of `core` that can panic.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PanicCall {
+    /// Source lines, `file:line`, of the call and of what it was inlined into, from the inside out;
+    /// empty if binutils' addr2line is not here to tell.
+    pub(crate) lines: Vec<String>,
+    pub(crate) caller: String,
+    pub(crate) callee: String,
 }
 
 /// One counted run of something.
@@ -61,7 +70,7 @@ impl Image {
             ram: size(".data") + size(".bss"),
             memory_functions: symbols.memory_functions(),
             panics: symbols.panics(),
-            panic_callers: panic_callers(&elf, &symbols, path)?,
+            panic_calls: panic_calls(&elf, &symbols, path)?,
             sections: run(path, tools, marks)?,
         })
     }
@@ -138,11 +147,11 @@ impl Symbols {
 }
 
 /// Calls from outside `core` to functions of `core` that end in a panic.
-fn panic_callers(
+fn panic_calls(
     elf: &ElfFile32<'_>,
     symbols: &Symbols,
     path: &Path,
-) -> Result<BTreeSet<(String, String)>, Box<dyn Error>> {
+) -> Result<BTreeSet<PanicCall>, Box<dyn Error>> {
     let mut calls = Vec::new(); // (address of the call, caller, callee)
     let text = elf.section_by_name(".text").ok_or("no .text")?;
     for (at, relocation) in text.relocations() {
@@ -157,8 +166,12 @@ fn panic_callers(
     }
     let name = |address: u64| symbols.at(address).map_or("?", |(_, name)| name);
     let of_core = |address: u64| {
-        let name = name(address).trim_start_matches('<');
-        name.starts_with("core::") || name.starts_with("__rustc::") || name == HANDLER
+        let name = name(address);
+        match name.strip_prefix('<').and_then(|name| name.split(" as ").next()) {
+            // `<f64 as core::str::FromStr>::from_str`: a primitive type's methods are core's.
+            Some(implementor) => implementor.starts_with("core::") || !implementor.contains("::"),
+            None => name.starts_with("core::") || name.starts_with("__rustc::") || name == HANDLER,
+        }
     };
     // From the handler up, through core's own functions.
     let mut panicking: BTreeSet<u64> = symbols.address(HANDLER).into_iter().collect();
@@ -178,35 +191,35 @@ fn panic_callers(
     Ok(calls
         .iter()
         .filter(|(_, caller, callee)| panicking.contains(callee) && !of_core(*caller))
-        .map(|(at, caller, callee)| {
-            (
-                format!("{}{}", name(*caller), source_lines(path, *at)),
-                name(*callee).to_owned(),
-            )
+        .map(|(at, caller, callee)| PanicCall {
+            lines: source_lines(path, *at),
+            caller: name(*caller).to_owned(),
+            callee: name(*callee).to_owned(),
         })
         .collect())
 }
 
-/// The source lines of the code at `address`, with those it was inlined into, if binutils' addr2line
-/// is here to tell.
-fn source_lines(path: &Path, address: u64) -> String {
+/// Where the code at `address` comes from; those lines of it that are not the standard library's.
+fn source_lines(path: &Path, address: u64) -> Vec<String> {
     let output = Command::new("addr2line")
         .arg("-ie")
         .arg(path)
         .arg(format!("{address:#x}"))
         .output();
     let lines = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let lines: Vec<_> = lines
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let root = root.trim_end_matches("targets/measure/");
+    lines
         .iter()
         .flat_map(|lines| lines.lines())
-        .filter(|line| !line.starts_with("??"))
-        .map(|line| line.rsplit_once("/library/").map_or(line, |(_, line)| line))
-        .collect();
-    if lines.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", lines.join(" < "))
-    }
+        .filter_map(|line| line.split(" (").next())
+        .filter(|line| line.contains(".rs:") && !line.ends_with('?') && !line.contains("/library/"))
+        .map(|line| match line.split_once("/registry/src/") {
+            Some((_, line)) => line.split_once('/').map_or(line, |(_, line)| line),
+            None => line.trim_start_matches(root),
+        })
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Runs the image; the plugin gives instructions, the image itself stack and name.

@@ -11,6 +11,8 @@
 pub mod canned;
 
 use core::cell::UnsafeCell;
+use core::fmt::{self, Display, Write};
+use core::hint::black_box;
 
 pub use machine::{fail, section};
 
@@ -50,6 +52,23 @@ impl<T> Static<T> {
     pub fn take(&'static self) -> &'static mut T {
         // SAFETY: called once, so this is the only reference.
         unsafe { &mut *self.0.get() }
+    }
+}
+
+/// Takes a result for used, and its error for shown.
+#[allow(clippy::needless_pass_by_value, reason = "it is shown and gone")]
+pub fn show<T, E: Display>(result: Result<T, E>) {
+    struct Sink;
+
+    impl fmt::Write for Sink {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            black_box(text);
+            Ok(())
+        }
+    }
+
+    if let Err(error) = black_box(&result) {
+        let _ = write!(Sink, "{error}");
     }
 }
 

@@ -101,10 +101,60 @@ fn measure(check: bool) -> Result<Vec<String>, Box<dyn Error>> {
         &lock,
     );
     let path = root.join(FIGURES);
+    let in_file = |error| format!("{FIGURES}: {error}");
     if check {
-        complaints.extend(report::compare(&fs::read_to_string(path)?, &text));
+        let committed = fs::read_to_string(path).map_err(in_file)?;
+        complaints.extend(report::compare(&committed, &text));
     } else {
-        fs::write(path, text)?;
+        fs::write(path, text).map_err(in_file)?;
     }
     Ok(complaints)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `pub fn`s of the files below `directory`, by name.
+    fn public_functions(directory: &Path, names: &mut Vec<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                public_functions(&path, names);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let starts = ["pub fn ", "pub const fn "];
+            names.extend(text.lines().filter_map(|line| {
+                let name = starts
+                    .iter()
+                    .find_map(|start| line.trim().strip_prefix(start))?;
+                Some(name.split(['(', '<']).next()?.to_owned())
+            }));
+        }
+    }
+
+    #[test]
+    fn every_public_function_is_called_in_the_images_that_are_searched_for_panics() {
+        let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let image = |name: &str| fs::read_to_string(crate_root.join("src/bin").join(name)).unwrap();
+        let (codec, crypto) = (image("codec.rs") + &image("read.rs"), image("crypto.rs"));
+        for (module, image) in [
+            ("zmtp", &codec),
+            ("json", &codec),
+            ("message", &codec),
+            ("crypto", &crypto),
+        ] {
+            let mut names = Vec::new();
+            public_functions(&crate_root.join("../../core/src").join(module), &mut names);
+            assert!(names.len() > 5, "{module}");
+            for name in names {
+                let called = image.split(|c: char| !c.is_alphanumeric() && c != '_');
+                assert!(
+                    called.into_iter().any(|word| word == name),
+                    "{module}: {name}"
+                );
+            }
+        }
+    }
 }

@@ -1,14 +1,16 @@
 //! The figures as a page of tables, and one such page against another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::str::Split;
 
-use crate::image::{Image, Section};
+use crate::image::{Image, PanicCall};
 
 /// The images, each a program in `src/bin`.
 pub(crate) const IMAGES: &[&str] = &[
     "empty",
     "codec",
+    "read",
     "crypto",
     "mzmq_pub",
     "zmtp_pub",
@@ -43,11 +45,14 @@ pub(crate) fn codec_panics(build: &Build) -> Vec<String> {
         "opt-level {}: the codec can panic: {linked}",
         build.opt_level
     );
-    let callers = codec
-        .panic_callers
-        .iter()
-        .map(|(caller, callee)| format!("  {caller} calls {callee}"));
-    [head].into_iter().chain(callers).collect()
+    let calls = codec.panic_calls.iter().map(
+        |PanicCall {
+             lines,
+             caller,
+             callee,
+         }| { format!("  {caller} calls {callee}: {}", lines.join(" in ")) },
+    );
+    [head].into_iter().chain(calls).collect()
 }
 
 /// The page.
@@ -76,14 +81,14 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
         grown by more than {SLACK} %.\n\
         \n\
         Cortex-M3 (thumbv7m-none-eabi), {compiler}, profile `device` (fat LTO, one codegen unit, \
-        panic = abort) at opt-level s and 3, p256 {p256}, QEMU {qemu} (board mps2-an385).\n\
+        panic = abort) at opt-level s and 3, p256 {p256} with 64-bit limbs (`.cargo/config.toml`), \
+        QEMU {qemu} (board mps2-an385).\n\
         \n\
         - Flash: `.text`, `.rodata` and what fills `.data`, less those of an image that does \
         nothing. *Of that, memory functions* are the compiler's `memcpy`, `memmove`, `memset` and \
         `memcmp`, which a firmware most likely has already.\n\
         - Static RAM: `.data` and `.bss`, buffers included.\n\
-        - Stack: the deepest in any of the measured calls, below the caller's frame, painted and \
-        looked at afterwards.\n\
+        - Stack: the deepest below the caller's frame, painted before and looked at afterwards.\n\
         - Instructions: counted one by one by a plugin in QEMU, the same in every run; less those \
         of a measured call of nothing. They are not the cycles of a real chip.\n"
     );
@@ -102,8 +107,9 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
 
     page.push_str("\n## A message\n\n");
     page.push_str(
-        "A message with a `msg` such that the unsigned body has 200 B: canonical JSON and both \
-        frames into a buffer; signed with P-256, RFC 6979, the certificate's text in flash.\n\n",
+        "From a value to a message ready for a gathered write: canonical JSON, both frames' headers. \
+        The unsigned body has 200 B; the signed one (P-256, RFC 6979) 880 B of certificate besides, \
+        which stay in flash and are in its figure.\n\n",
     );
     table(
         &mut page,
@@ -114,47 +120,52 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
         ],
     );
 
-    page.push_str("\n## Panics\n\n");
+    page.push_str("\n## Signing and judging\n\n");
+    page.push_str(
+        "One signature over 200 B (RFC 6979), and the check of one with its certificate: PEM, chain, \
+        both signatures.\n\n",
+    );
+    table(&mut page, builds, &[("crypto", "crypto")]);
+
+    page.push_str(
+        "\n## Panics\n\n\
+        Each an image linked from every public function, with what it can reach of \
+        `core::panicking`, and from where as far as the compiler can tell.\n\n",
+    );
     for (what, name) in [
-        ("the codec (`zmtp`, `json`, `message`)", "codec"),
+        ("`zmtp`, `json`, `message`, errors' texts included", "codec"),
+        ("`json::from_slice`", "read"),
         ("`crypto`", "crypto"),
     ] {
         for build in builds {
-            let Some(image) = build.images.get(name) else {
-                continue;
-            };
-            let _ = write!(
-                page,
-                "- An image linked from every public function of {what}, opt-level {}: ",
-                build.opt_level
-            );
-            if image.panics.is_empty() {
-                page.push_str("nothing of `core::panicking`, no panic handler.\n");
-                continue;
-            }
-            let _ = writeln!(
-                page,
-                "{} panicking functions, called from:",
-                image.panics.len()
-            );
-            let mut callers: Vec<_> = image
-                .panic_callers
-                .iter()
-                .map(|(caller, callee)| {
-                    let caller = caller.split(" (").next().unwrap_or_default();
-                    format!(
-                        "`{caller}` ({})",
-                        callee.rsplit("::").next().unwrap_or_default()
-                    )
-                })
-                .collect();
-            callers.dedup();
-            for caller in callers {
-                let _ = writeln!(page, "  - {caller}");
+            if let Some(image) = build.images.get(name) {
+                let panics = panics(image);
+                let _ = writeln!(page, "- {what}, opt-level {}: {panics}.", build.opt_level);
             }
         }
     }
     page
+}
+
+/// The places that can panic, by file.
+fn panics(image: &Image) -> String {
+    if image.panics.is_empty() {
+        return "none".to_owned();
+    }
+    let mut places = BTreeMap::<&str, BTreeSet<u32>>::new();
+    for call in &image.panic_calls {
+        match call.lines.first().and_then(|line| line.rsplit_once(':')) {
+            Some((file, line)) => places.entry(file).or_default().extend(line.parse::<u32>()),
+            None => {
+                places.entry(&call.caller).or_default();
+            }
+        }
+    }
+    let places = places.iter().map(|(file, lines)| {
+        let lines: Vec<_> = lines.iter().map(u32::to_string).collect();
+        format!("{file} {}", lines.join(" ")).trim_end().to_owned()
+    });
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// Writes the table of these images at all opt-levels.
@@ -165,7 +176,7 @@ fn table(page: &mut String, builds: &[Build], columns: &[(&str, &str)]) {
             .images
             .get("empty")
             .and_then(|image| image.section("nothing"));
-        empty.map_or((0, 0), |section| (section.instructions, section.stack))
+        empty.map_or(0, |section| section.instructions)
     };
     let columns: Vec<(String, &Build, &Image)> = builds
         .iter()
@@ -200,16 +211,15 @@ fn table(page: &mut String, builds: &[Build], columns: &[(&str, &str)]) {
         image.memory_functions
     });
     row("static RAM, B", &|_, image| image.ram);
-    row("stack, B", &|build, image| {
-        let stack = |section: &Section| section.stack.saturating_sub(nothing(build).1);
-        image.sections.iter().map(stack).max().unwrap_or(0)
-    });
     for name in sections {
         row(&format!("{name}, instructions"), &|build, image| {
             let instructions = image
                 .section(name)
                 .map_or(0, |section| section.instructions);
-            instructions.saturating_sub(nothing(build).0)
+            instructions.saturating_sub(nothing(build))
+        });
+        row(&format!("{name}, stack, B"), &|_, image| {
+            image.section(name).map_or(0, |section| section.stack)
         });
     }
     let titles: Vec<_> = columns.iter().map(|(title, _, _)| title.as_str()).collect();
@@ -267,17 +277,11 @@ fn figures(page: &str) -> BTreeMap<String, u64> {
     for line in page.lines() {
         if let Some(title) = line.strip_prefix("## ") {
             section = title;
-        } else if let Some(row) = line
-            .strip_prefix("| ")
-            .and_then(|row| row.strip_suffix(" |"))
-        {
-            let mut cells = row.split(" | ");
-            let label = cells.next().unwrap_or_default();
-            if label == "|" || label.is_empty() {
-                titles = cells.collect();
-                continue;
-            }
-            for (title, cell) in titles.iter().zip(cells) {
+        } else if let Some(head) = cells(line, "| | ") {
+            titles = head.collect();
+        } else if let Some(mut row) = cells(line, "| ") {
+            let label = row.next().unwrap_or_default();
+            for (title, cell) in titles.iter().zip(row) {
                 if let Ok(figure) = cell.replace(',', "").parse() {
                     figures.insert(format!("{section}, {label}, {title}"), figure);
                 }
@@ -285,6 +289,11 @@ fn figures(page: &str) -> BTreeMap<String, u64> {
         }
     }
     figures
+}
+
+/// The cells of a table's line behind its `start`.
+fn cells<'l>(line: &'l str, start: &str) -> Option<Split<'l, &'static str>> {
+    Some(line.strip_prefix(start)?.strip_suffix(" |")?.split(" | "))
 }
 
 #[cfg(test)]
