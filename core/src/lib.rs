@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(all(feature = "p256", feature = "sync", feature = "async"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "p256", feature = "sync", feature = "async")),
+    doc = "The protocol of fedmsg without an operating system; `README.md` is its documentation."
+)]
 #![no_std]
 #![forbid(unsafe_code)]
 

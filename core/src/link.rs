@@ -152,7 +152,11 @@ pub(crate) struct Control<const N: usize> {
 
 impl<const N: usize> Control<N> {
     pub(crate) const fn new() -> Self {
-        Self { bytes: [0; N], sent: 0, len: 0 }
+        Self {
+            bytes: [0; N],
+            sent: 0,
+            len: 0,
+        }
     }
 
     /// Makes sure that what `peer` has to say is [`unsent`](Self::unsent); whether there is any.

@@ -63,7 +63,10 @@ impl<'b> Subscriber<'b> {
     ) -> Result<(), LinkError> {
         self.inbox.commit(n);
         loop {
-            let input = self.peer.input(self.inbox.unread(), now).map_err(LinkError::Peer)?;
+            let input = self
+                .peer
+                .input(self.inbox.unread(), now)
+                .map_err(LinkError::Peer)?;
             match input.event {
                 Some(Event::Message(message)) => {
                     let topic = message.frames().next().unwrap_or_default();
@@ -73,7 +76,9 @@ impl<'b> Subscriber<'b> {
                 }
                 Some(_) => {}
                 None if input.needed > self.inbox.capacity() => {
-                    return Err(LinkError::BufferTooSmall { needed: input.needed });
+                    return Err(LinkError::BufferTooSmall {
+                        needed: input.needed,
+                    });
                 }
                 None => {
                     let consumed = input.consumed;
@@ -100,7 +105,13 @@ impl<'b> Subscriber<'b> {
     /// # Errors
     /// [`LinkError::Subscriptions`] if one of the topics is longer than [`MAX_SUBSCRIPTION`].
     pub fn outgoing(&mut self) -> Result<&[u8], LinkError> {
-        let Self { peer, control, topics, asked, .. } = self;
+        let Self {
+            peer,
+            control,
+            topics,
+            asked,
+            ..
+        } = self;
         if !control.fill(peer)
             && peer.is_ready()
             && let Some(topic) = topics.get(*asked)
@@ -137,7 +148,14 @@ impl<'b> Subscriber<'b> {
             + embedded_io::ReadReady
             + embedded_io::WriteReady,
     {
-        crate::link::poll(&mut Handing { subscriber: self, each }, io, now)
+        crate::link::poll(
+            &mut Handing {
+                subscriber: self,
+                each,
+            },
+            io,
+            now,
+        )
     }
 
     /// Receives until the connection ends, and hands every message to `each`; why it ended is the
@@ -154,7 +172,10 @@ impl<'b> Subscriber<'b> {
         R: embedded_io_async::Read,
         W: embedded_io_async::Write<Error = R::Error>,
     {
-        let end = core::cell::RefCell::new(Handing { subscriber: self, each });
+        let end = core::cell::RefCell::new(Handing {
+            subscriber: self,
+            each,
+        });
         let outgoing = crate::task::Signal::new();
         crate::task::drive(&end, &outgoing, reader, writer, clock).await
     }

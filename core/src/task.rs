@@ -135,7 +135,9 @@ async fn tick(
         let deadline = end.with(|end| end.tick(now))?;
         outgoing.raise();
         let latest = now.saturating_add(TICK);
-        clock.sleep_until(deadline.map_or(latest, |at| at.min(latest))).await;
+        clock
+            .sleep_until(deadline.map_or(latest, |at| at.min(latest)))
+            .await;
     }
 }
 

@@ -32,8 +32,17 @@ struct Stream {
 
 fn streams(window: usize) -> (Stream, Stream) {
     let (input, output, closed) = Default::default();
-    let one = Stream { input, output, window, closed };
-    let other = Stream { input: one.output.clone(), output: one.input.clone(), ..one.clone() };
+    let one = Stream {
+        input,
+        output,
+        window,
+        closed,
+    };
+    let other = Stream {
+        input: one.output.clone(),
+        output: one.input.clone(),
+        ..one.clone()
+    };
     (one, other)
 }
 
@@ -45,7 +54,9 @@ impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> Result<usize, Infallible> {
         let mut input = self.input.borrow_mut();
         let n = buf.len().min(input.len());
-        buf.iter_mut().zip(input.drain(..n)).for_each(|(to, from)| *to = from);
+        buf.iter_mut()
+            .zip(input.drain(..n))
+            .for_each(|(to, from)| *to = from);
         Ok(n)
     }
 }
@@ -131,7 +142,11 @@ impl Signer for Flash {
 
 fn envelope(i: u64) -> Envelope<'static> {
     Envelope {
-        topic: if i.is_multiple_of(2) { "lab.even" } else { "lab.odd" },
+        topic: if i.is_multiple_of(2) {
+            "lab.even"
+        } else {
+            "lab.odd"
+        },
         i,
         timestamp: 1_795_430_000,
         msg_id: MessageId::new(1_795_430_000, [0; 16]),
@@ -141,7 +156,9 @@ fn envelope(i: u64) -> Envelope<'static> {
 }
 
 fn publish<const N: usize>(publisher: &mut Publisher<'_, N>, i: u64) {
-    publisher.publish(&envelope(i), &[i], &mut [0; 512]).unwrap();
+    publisher
+        .publish(&envelope(i), &[i], &mut [0; 512])
+        .unwrap();
 }
 
 /// The `i` of a message.
@@ -162,7 +179,11 @@ impl<'b> Reader<'b> {
     fn new(topics: &'b [&'b [u8]], stream: Stream) -> Self {
         let buffer = Box::leak(Box::new([0; 2048]));
         let subscriber = Subscriber::new(topics, buffer, Limits::DEFAULT, 0);
-        Self { subscriber, stream, seen: Vec::new() }
+        Self {
+            subscriber,
+            stream,
+            seen: Vec::new(),
+        }
     }
 
     fn poll(&mut self) {
@@ -181,7 +202,10 @@ fn each_subscriber_gets_what_it_asked_for_once_it_has_asked() {
     let (mut b, b_end) = streams(7);
     let mut all = Reader::new(&[b""], a_end);
     let mut odd = Reader::new(&[b"nothing", b"lab.odd"], b_end);
-    assert_eq!((publisher.open(0), publisher.open(0), publisher.open(0)), (Some(0), Some(1), None));
+    assert_eq!(
+        (publisher.open(0), publisher.open(0), publisher.open(0)),
+        (Some(0), Some(1), None)
+    );
 
     publish(&mut publisher, 1);
     for turn in 0..200 {
@@ -252,7 +276,10 @@ fn a_subscriber_stuck_in_a_message_that_has_to_go_is_let_go() {
         publish(&mut publisher, i);
     }
     reader.poll();
-    assert_eq!(publisher.poll(0, &mut a, 0), Err(StreamError::Link(LinkError::TooSlow)));
+    assert_eq!(
+        publisher.poll(0, &mut a, 0),
+        Err(StreamError::Link(LinkError::TooSlow))
+    );
 }
 
 #[test]
@@ -297,11 +324,20 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut ring = [0; 300];
     let mut publisher: Publisher<'_, 1> = Publisher::new(&mut ring, Limits::DEFAULT);
     let refused = publisher.publish(&envelope(1), "x".repeat(300).as_str(), &mut [0; 512]);
-    assert!(matches!(refused, Err(PublishError::TooLarge(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(PublishError::TooLarge(_))),
+        "{refused:?}"
+    );
     let refused = publisher.publish(&envelope(1), &f64::NAN, &mut [0; 512]);
-    assert!(matches!(refused, Err(PublishError::Message(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(PublishError::Message(_))),
+        "{refused:?}"
+    );
     let refused = publisher.publish(&envelope(1), &1, &mut [0; 20]);
-    assert!(matches!(refused, Err(PublishError::Message(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(PublishError::Message(_))),
+        "{refused:?}"
+    );
     publish(&mut publisher, 1);
 }
 
@@ -323,7 +359,10 @@ fn a_peer_that_breaks_the_rules_loses_its_connection_alone() {
     }
     for (bytes, expected) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "BadSignature"),
-        ([&greeting[..], ready, &long].concat(), "SubscriptionTooLong"),
+        (
+            [&greeting[..], ready, &long].concat(),
+            "SubscriptionTooLong",
+        ),
         ([&greeting[..], ready, &many].concat(), "Subscriptions"),
     ] {
         let mut ring = [0; 1024];
@@ -352,9 +391,16 @@ fn a_peer_that_breaks_the_rules_loses_its_connection_alone() {
 
 #[test]
 fn a_silent_peer_is_given_up() {
-    let heartbeat = Heartbeat { interval_ms: 100, timeout_ms: 50, ttl: 0 };
-    let limits =
-        Limits { handshake_timeout_ms: 1000, heartbeat: Some(heartbeat), ..Limits::DEFAULT };
+    let heartbeat = Heartbeat {
+        interval_ms: 100,
+        timeout_ms: 50,
+        ttl: 0,
+    };
+    let limits = Limits {
+        handshake_timeout_ms: 1000,
+        heartbeat: Some(heartbeat),
+        ..Limits::DEFAULT
+    };
     let mut ring = [0; 1024];
     let mut publisher: Publisher<'_, 1> = Publisher::new(&mut ring, limits);
     let (mut a, _end) = streams(4096);
@@ -429,9 +475,11 @@ fn tasks_publish_serve_and_receive_side_by_side() {
         let mut other = Subscriber::new(&[b"lab.odd"], &mut other_buffer, Limits::DEFAULT, 0);
         let mut serving = pin!(shared.serve(&mut a, &mut a_write, &clock));
         let mut serving_other = pin!(shared.serve(&mut b, &mut b_write, &clock));
-        let mut receiving = pin!(subscriber.run(&mut a_end, &mut a_end_write, &clock, |message| {
-            all.push(number(message));
-        }));
+        let mut receiving = pin!(
+            subscriber.run(&mut a_end, &mut a_end_write, &clock, |message| {
+                all.push(number(message));
+            })
+        );
         let mut receiving_other =
             pin!(other.run(&mut b_end, &mut b_end_write, &clock, |message| {
                 odd.push(number(message));
@@ -440,7 +488,9 @@ fn tasks_publish_serve_and_receive_side_by_side() {
         let mut published = 0;
         for _ in 0..5_000 {
             if shared.subscribers() == 2 && published < 10 {
-                shared.publish(&envelope(published), &[1], &mut [0; 256]).unwrap();
+                shared
+                    .publish(&envelope(published), &[1], &mut [0; 256])
+                    .unwrap();
                 published += 1;
             }
             assert!(serving.as_mut().poll(&mut context).is_pending());
@@ -451,7 +501,11 @@ fn tasks_publish_serve_and_receive_side_by_side() {
     }
     assert_eq!(all, Vec::from_iter(0..10));
     assert_eq!(odd, [1, 3, 5, 7, 9]);
-    assert_eq!(shared.subscribers(), 0, "a dropped task closes its connection");
+    assert_eq!(
+        shared.subscribers(),
+        0,
+        "a dropped task closes its connection"
+    );
 
     // The end of a stream ends its task.
     a.closed.set(true);
@@ -459,5 +513,8 @@ fn tasks_publish_serve_and_receive_side_by_side() {
     let mut writer = a.clone();
     let mut serving = pin!(shared.serve(&mut a, &mut writer, &clock));
     let mut context = Context::from_waker(Waker::noop());
-    assert_eq!(serving.as_mut().poll(&mut context), Poll::Ready(StreamError::Closed));
+    assert_eq!(
+        serving.as_mut().poll(&mut context),
+        Poll::Ready(StreamError::Closed)
+    );
 }

@@ -70,7 +70,10 @@ struct Reading<'a> {
     celsius: f64,
 }
 
-const READING: Reading<'static> = Reading { sensor: "caf\u{e9}", celsius: 21.5 };
+const READING: Reading<'static> = Reading {
+    sensor: "caf\u{e9}",
+    celsius: 21.5,
+};
 
 fn envelope(topic: &str) -> Envelope<'_> {
     Envelope {
@@ -89,8 +92,15 @@ fn body(encoded: &Encoded<'_>) -> Vec<u8> {
 
 fn judge(topic: &str, body: &[u8], verifier: &Sum) -> Result<String, Invalid> {
     let mut scratch = [0; 4096];
-    validate(Some(topic.as_bytes()), body, &[verifier], 0, 64, &mut scratch)
-        .map(|valid| valid.signer.to_owned())
+    validate(
+        Some(topic.as_bytes()),
+        body,
+        &[verifier],
+        0,
+        64,
+        &mut scratch,
+    )
+    .map(|valid| valid.signer.to_owned())
 }
 
 #[test]
@@ -149,7 +159,11 @@ fn a_buffer_that_is_too_small_is_an_error_at_every_size() {
     let envelope = envelope("org.example.dev.lab.reading");
     let mut out = [0; 1500];
     let mut sizes = 0..1500;
-    let enough = sizes.find(|&n| envelope.encode_signed(&READING, &sum, &mut out[..n]).is_ok());
+    let enough = sizes.find(|&n| {
+        envelope
+            .encode_signed(&READING, &sum, &mut out[..n])
+            .is_ok()
+    });
     let text = body(&envelope.encode_signed(&READING, &sum, &mut out).unwrap());
     // The text less the certificate, and room for the signature.
     let field = sum.certificate_field().len() + br#"{"certificate":""#.len();
@@ -160,9 +174,18 @@ fn a_buffer_that_is_too_small_is_an_error_at_every_size() {
 fn signing_a_text_replaces_its_credentials_and_keeps_the_rest() {
     let sum = Sum { len: 30, max: 72 };
     for (text, rest) in [
-        (r#"{"topic":"t","a":1,"\u00e9":2}"#, r#"{"a":1,"topic":"t","\u00e9":2}"#),
-        (r#"{"zz":[1],"topic":"t","certificate":1,"crypto":2,"signature":3}"#, r#"{"topic":"t","zz":[1]}"#),
-        (r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#, r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#),
+        (
+            r#"{"topic":"t","a":1,"\u00e9":2}"#,
+            r#"{"a":1,"topic":"t","\u00e9":2}"#,
+        ),
+        (
+            r#"{"zz":[1],"topic":"t","certificate":1,"crypto":2,"signature":3}"#,
+            r#"{"topic":"t","zz":[1]}"#,
+        ),
+        (
+            r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#,
+            r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#,
+        ),
         (r#"{"topic":"t"}"#, r#"{"topic":"t"}"#),
     ] {
         let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
@@ -179,7 +202,10 @@ fn signing_a_text_replaces_its_credentials_and_keeps_the_rest() {
     }
     let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
     for (text, error) in [("[]", Error::NotAnObject), ("1", Error::NotAnObject)] {
-        assert_eq!(sign_text(text.as_bytes(), &sum, 64, &mut scratch, &mut out), Err(error));
+        assert_eq!(
+            sign_text(text.as_bytes(), &sum, 64, &mut scratch, &mut out),
+            Err(error)
+        );
     }
     assert!(matches!(
         sign_text(b"{", &sum, 64, &mut scratch, &mut out),
@@ -210,7 +236,11 @@ fn each_reason_for_refusal_has_its_name() {
         (r#""crypto":"sum""#, r#""crypto":1"#, "NotText(\"crypto\")"),
         (r#""crypto":"sum","#, "", "Refused(Backend)"),
         ("\"signature\"", "\"signatur\"", "Missing(\"signature\")"),
-        ("\"certificate\"", "\"certificat\"", "Missing(\"certificate\")"),
+        (
+            "\"certificate\"",
+            "\"certificat\"",
+            "Missing(\"certificate\")",
+        ),
         ("Y2VydA==", "Y2VydA=", "Base64(\"certificate\")"),
         ("\"Y2VydA==\\n\"", "null", "NotText(\"certificate\")"),
     ] {
@@ -223,7 +253,10 @@ fn each_reason_for_refusal_has_its_name() {
         }
     }
     assert_eq!(judge("u", good.as_bytes(), &sum), Err(Invalid::Topic));
-    assert_eq!(judge("t", br#"{"topic":"t"}"#, &sum), Err(Invalid::Unsigned));
+    assert_eq!(
+        judge("t", br#"{"topic":"t"}"#, &sum),
+        Err(Invalid::Unsigned)
+    );
     assert_eq!(judge("t", b"[]", &sum), Err(Invalid::NotAnObject));
     for n in 0..good.len() {
         assert!(validate(None, good.as_bytes(), &[&sum], 0, 64, &mut scratch[..n]).is_err());
@@ -233,7 +266,10 @@ fn each_reason_for_refusal_has_its_name() {
 #[test]
 fn text_as_msg_is_canonicalized() {
     let mut out = [0; 512];
-    let msg = Text { json: br#" { "b" : 1.50, "a" : "\u00E9" } "#, depth_limit: 64 };
+    let msg = Text {
+        json: br#" { "b" : 1.50, "a" : "\u00E9" } "#,
+        depth_limit: 64,
+    };
     let text = body(&envelope("t").encode(&msg, &mut out).unwrap());
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains(r#""msg":{"a":"\u00e9","b":1.5},"#), "{text}");

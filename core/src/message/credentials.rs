@@ -97,16 +97,23 @@ pub fn sign_text<S: Signer + ?Sized>(
     let (signature, field) = rest
         .get_mut(..needed)
         .and_then(|rest| rest.split_at_mut_checked(max))
-        .ok_or(Error::BufferTooSmall { needed: canonical.len().saturating_add(needed) })?;
+        .ok_or(Error::BufferTooSmall {
+            needed: canonical.len().saturating_add(needed),
+        })?;
     let signed = message.signed(Some(crypto));
-    let len = signer.sign(signed.as_slices(), signature).map_err(Error::Sign)?;
+    let len = signer
+        .sign(signed.as_slices(), signature)
+        .map_err(Error::Sign)?;
     let signature = signature.get(..len).unwrap_or_default();
     let len = base64::encode(signature, Wrapping::JsonLines, field)
         .map_err(|_| Error::BufferTooSmall { needed })?;
     let field = field.get(..len).unwrap_or_default();
 
     let mut output = Output::new(out);
-    for piece in message.with(signer.certificate_field(), crypto, field).as_slices() {
+    for piece in message
+        .with(signer.certificate_field(), crypto, field)
+        .as_slices()
+    {
         output.raw(piece)?;
     }
     Ok(output.len)
@@ -223,9 +230,8 @@ impl<'m> Message<'m> {
                     if key == "topic" {
                         message.topic = Some(member.value);
                     }
-                    let before = |credential: &&&str| {
-                        json::compare_keys(credential, key) == Ordering::Less
-                    };
+                    let before =
+                        |credential: &&&str| json::compare_keys(credential, key) == Ordering::Less;
                     let run = CREDENTIALS.iter().filter(before).count();
                     if let Some(run) = runs.get_mut(run) {
                         if run.end == 0 {
@@ -280,10 +286,14 @@ impl<'m> Message<'m> {
 
     /// Whether the body's topic is frame 0's, byte for byte.
     fn has_topic(&self, topic: &[u8], scratch: &mut [u8]) -> Result<bool, Invalid> {
-        let Some(value) = self.topic else { return Ok(false) };
+        let Some(value) = self.topic else {
+            return Ok(false);
+        };
         // Unescaped it is at most as long as it is here.
         let needed = value.len();
-        let scratch = scratch.get_mut(..needed).ok_or(Invalid::BufferTooSmall { needed })?;
+        let scratch = scratch
+            .get_mut(..needed)
+            .ok_or(Invalid::BufferTooSmall { needed })?;
         Ok(json::unescape(value, scratch).is_ok_and(|own| own.as_bytes() == topic))
     }
 }
@@ -296,7 +306,10 @@ struct Pieces<'p> {
 
 impl<'p> Pieces<'p> {
     fn new() -> Self {
-        Self { pieces: [b""; 20], len: 0 }
+        Self {
+            pieces: [b""; 20],
+            len: 0,
+        }
     }
 
     /// Appends members, given in pieces; none if they are all empty.

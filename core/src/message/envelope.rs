@@ -87,7 +87,10 @@ impl<'e> Encoded<'e> {
     /// The length of frame 1 in bytes.
     #[must_use]
     pub fn body_len(&self) -> usize {
-        self.body().iter().map(|piece| piece.len()).fold(0, usize::saturating_add)
+        self.body()
+            .iter()
+            .map(|piece| piece.len())
+            .fold(0, usize::saturating_add)
     }
 
     /// Copies frame 1 to the front of `out` in one piece.
@@ -121,7 +124,11 @@ impl<'a> Envelope<'a> {
         output.raw(b"{\"i\":")?;
         self.write_upper(msg, &mut output)?;
         self.write_lower(&mut output)?;
-        Ok(Encoded { topic: self.topic, certificate: None, text: output.filled(0) })
+        Ok(Encoded {
+            topic: self.topic,
+            certificate: None,
+            text: output.filled(0),
+        })
     }
 
     /// Encodes and signs the message with `msg` in it. `out` holds frame 1 less the certificate
@@ -158,13 +165,22 @@ impl<'a> Envelope<'a> {
         output.take(signer.max_signature_len())?;
 
         // Both halves of what is signed lie in front of the signature's own place.
-        let (written, signature) = output.out.split_at_mut_checked(lower_end).unwrap_or_default();
-        let upper = written.get(AFTER_CERTIFICATE..upper_end).unwrap_or_default();
+        let (written, signature) = output
+            .out
+            .split_at_mut_checked(lower_end)
+            .unwrap_or_default();
+        let upper = written
+            .get(AFTER_CERTIFICATE..upper_end)
+            .unwrap_or_default();
         let lower = written.get(lower_start..lower_end).unwrap_or_default();
-        let len = signer.sign(&[b"{", upper, lower], signature).map_err(Error::Sign)?;
+        let len = signer
+            .sign(&[b"{", upper, lower], signature)
+            .map_err(Error::Sign)?;
 
         let signature = signature.get(..len).unwrap_or_default();
-        let field = written.get_mut(upper_end + SIGNATURE.len()..).unwrap_or_default();
+        let field = written
+            .get_mut(upper_end + SIGNATURE.len()..)
+            .unwrap_or_default();
         let used = base64::encode(signature, Wrapping::JsonLines, field)
             .map_err(|_| Error::BufferTooSmall { needed: lower_end })?;
         output.len = lower_end;

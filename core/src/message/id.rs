@@ -121,6 +121,9 @@ mod tests {
             assert_eq!(&text[19..20], "4");
             assert!(["8", "b"].contains(&&text[24..25]), "{text}");
         }
-        assert_eq!(MessageId::new(u64::MAX, [0; 16]).as_str().len(), MessageId::LEN);
+        assert_eq!(
+            MessageId::new(u64::MAX, [0; 16]).as_str().len(),
+            MessageId::LEN
+        );
     }
 }

@@ -83,7 +83,10 @@ impl<'o> Output<'o> {
     fn take(&mut self, len: usize) -> Result<&mut [u8], Error> {
         let start = self.len;
         let end = start.saturating_add(len);
-        let taken = self.out.get_mut(start..end).ok_or(Error::BufferTooSmall { needed: end })?;
+        let taken = self
+            .out
+            .get_mut(start..end)
+            .ok_or(Error::BufferTooSmall { needed: end })?;
         self.len = end;
         Ok(taken)
     }
@@ -94,12 +97,14 @@ impl<'o> Output<'o> {
     }
 
     fn value<P: Payload + ?Sized>(&mut self, payload: &P) -> Result<(), Error> {
-        let written = payload.write(self.rest()).map_err(|error| match Error::from(error) {
-            Error::BufferTooSmall { needed } => {
-                Error::BufferTooSmall { needed: needed.saturating_add(self.len) }
-            }
-            error => error,
-        })?;
+        let written = payload
+            .write(self.rest())
+            .map_err(|error| match Error::from(error) {
+                Error::BufferTooSmall { needed } => Error::BufferTooSmall {
+                    needed: needed.saturating_add(self.len),
+                },
+                error => error,
+            })?;
         self.len += written;
         Ok(())
     }

@@ -38,14 +38,30 @@ impl Topic<'_> {
         if self.modname.is_empty() || self.topic.is_empty() {
             return Err(Error::EmptyTopic);
         }
-        let parts = [self.prefix, ".", self.environment, ".", self.modname, ".", self.topic];
-        let parts = if self.is_prefixed() { parts.get(4..) } else { Some(&parts[..]) };
+        let parts = [
+            self.prefix,
+            ".",
+            self.environment,
+            ".",
+            self.modname,
+            ".",
+            self.topic,
+        ];
+        let parts = if self.is_prefixed() {
+            parts.get(4..)
+        } else {
+            Some(&parts[..])
+        };
         let parts = parts.unwrap_or_default();
 
         let needed = parts.iter().map(|part| part.len()).sum();
-        let mut rest = out.get_mut(..needed).ok_or(Error::BufferTooSmall { needed })?;
+        let mut rest = out
+            .get_mut(..needed)
+            .ok_or(Error::BufferTooSmall { needed })?;
         for part in parts {
-            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else {
+                break;
+            };
             copy(to, part.as_bytes());
             rest = after;
         }
@@ -67,25 +83,66 @@ mod tests {
 
     fn write(prefix: &str, environment: &str, modname: &str, topic: &str) -> std::string::String {
         let mut out = [0; 100];
-        Topic { prefix, environment, modname, topic }.write(&mut out).unwrap().into()
+        Topic {
+            prefix,
+            environment,
+            modname,
+            topic,
+        }
+        .write(&mut out)
+        .unwrap()
+        .into()
     }
 
     #[test]
     fn a_topic_that_begins_with_the_prefix_is_not_prefixed_again() {
-        assert_eq!(write("org.example", "dev", "logger", "log"), "org.example.dev.logger.log");
-        assert_eq!(write("org.example", "dev", "org", "example.dev.x.y"), "org.example.dev.x.y");
-        assert_eq!(write("org.example", "dev", "org.example.prod", "x"), "org.example.prod.x");
-        assert_eq!(write("org.example", "dev", "org", "exampl"), "org.example.dev.org.exampl");
+        assert_eq!(
+            write("org.example", "dev", "logger", "log"),
+            "org.example.dev.logger.log"
+        );
+        assert_eq!(
+            write("org.example", "dev", "org", "example.dev.x.y"),
+            "org.example.dev.x.y"
+        );
+        assert_eq!(
+            write("org.example", "dev", "org.example.prod", "x"),
+            "org.example.prod.x"
+        );
+        assert_eq!(
+            write("org.example", "dev", "org", "exampl"),
+            "org.example.dev.org.exampl"
+        );
         // The peer compares characters, not parts.
-        assert_eq!(write("org.example", "dev", "org", "examples.x"), "org.examples.x");
+        assert_eq!(
+            write("org.example", "dev", "org", "examples.x"),
+            "org.examples.x"
+        );
     }
 
     #[test]
     fn an_empty_part_or_a_short_buffer_is_an_error() {
-        let topic = Topic { prefix: "a", environment: "b", modname: "c", topic: "d" };
-        assert_eq!(topic.write(&mut [0; 6]), Err(Error::BufferTooSmall { needed: 7 }));
+        let topic = Topic {
+            prefix: "a",
+            environment: "b",
+            modname: "c",
+            topic: "d",
+        };
+        assert_eq!(
+            topic.write(&mut [0; 6]),
+            Err(Error::BufferTooSmall { needed: 7 })
+        );
         assert_eq!(topic.write(&mut [0; 7]), Ok("a.b.c.d"));
-        assert_eq!(Topic { topic: "", ..topic }.write(&mut [0; 7]), Err(Error::EmptyTopic));
-        assert_eq!(Topic { modname: "", ..topic }.write(&mut [0; 7]), Err(Error::EmptyTopic));
+        assert_eq!(
+            Topic { topic: "", ..topic }.write(&mut [0; 7]),
+            Err(Error::EmptyTopic)
+        );
+        assert_eq!(
+            Topic {
+                modname: "",
+                ..topic
+            }
+            .write(&mut [0; 7]),
+            Err(Error::EmptyTopic)
+        );
     }
 }

@@ -73,14 +73,20 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             ring: Ring::new(ring),
             signer: None,
             links: [const { None }; LINKS],
-            limits: Limits { max_subscription, ..limits },
+            limits: Limits {
+                max_subscription,
+                ..limits
+            },
             lost: 0,
         }
     }
 
     /// A publisher whose messages `signer` signs. Its certificate field takes no room in `ring`.
     pub fn signed(ring: &'b mut [u8], signer: &'b dyn Signer, limits: Limits) -> Self {
-        Self { signer: Some(signer), ..Self::new(ring, limits) }
+        Self {
+            signer: Some(signer),
+            ..Self::new(ring, limits)
+        }
     }
 
     /// Encodes and, if there is a signer, signs a message, for every subscriber that wants it.
@@ -142,7 +148,11 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
 
     /// How many connected peers have subscribed to anything.
     pub fn subscribers(&self) -> usize {
-        self.links.iter().flatten().filter(|link| !link.prefixes.is_empty()).count()
+        self.links
+            .iter()
+            .flatten()
+            .filter(|link| !link.prefixes.is_empty())
+            .count()
     }
 
     /// How many messages subscribers have lost because they were too slow, all together, wanted
@@ -169,21 +179,28 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
         let link = self.link(link)?;
         link.inbox.commit(n);
         loop {
-            let input = link.peer.input(link.inbox.unread(), now).map_err(LinkError::Peer)?;
+            let input = link
+                .peer
+                .input(link.inbox.unread(), now)
+                .map_err(LinkError::Peer)?;
             match input.event {
                 Some(Event::Subscribe(prefix)) => {
                     if link.prefixes.is_empty() && link.sent == 0 {
                         // What was published before is not for this one.
                         link.cursor = end;
                     }
-                    link.prefixes.insert(prefix).map_err(|_| LinkError::Subscriptions)?;
+                    link.prefixes
+                        .insert(prefix)
+                        .map_err(|_| LinkError::Subscriptions)?;
                 }
                 Some(Event::Cancel(prefix)) => {
                     link.prefixes.remove(prefix);
                 }
                 Some(Event::Ready(_) | Event::Message(_)) => {}
                 None if input.needed > INBOX => {
-                    return Err(LinkError::BufferTooSmall { needed: input.needed });
+                    return Err(LinkError::BufferTooSmall {
+                        needed: input.needed,
+                    });
                 }
                 None => {
                     let consumed = input.consumed;
@@ -210,8 +227,17 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     /// # Errors
     /// [`LinkError::TooSlow`], [`LinkError::NoLink`].
     pub fn outgoing(&mut self, link: usize) -> Result<&[u8], LinkError> {
-        let Self { ring, signer, links, lost, .. } = self;
-        let link = links.get_mut(link).and_then(Option::as_mut).ok_or(LinkError::NoLink)?;
+        let Self {
+            ring,
+            signer,
+            links,
+            lost,
+            ..
+        } = self;
+        let link = links
+            .get_mut(link)
+            .and_then(Option::as_mut)
+            .ok_or(LinkError::NoLink)?;
         if link.sent == 0 && link.control.fill(&mut link.peer) {
             return Ok(link.control.unsent());
         }
@@ -238,8 +264,16 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     /// # Errors
     /// [`LinkError::NoLink`].
     pub fn sent(&mut self, link: usize, n: usize) -> Result<(), LinkError> {
-        let Self { ring, signer, links, .. } = self;
-        let link = links.get_mut(link).and_then(Option::as_mut).ok_or(LinkError::NoLink)?;
+        let Self {
+            ring,
+            signer,
+            links,
+            ..
+        } = self;
+        let link = links
+            .get_mut(link)
+            .and_then(Option::as_mut)
+            .ok_or(LinkError::NoLink)?;
         if link.sent == 0 && !link.control.unsent().is_empty() {
             link.control.sent(n);
         } else if let Next::Record(record) = ring.at(&link.cursor) {
@@ -254,7 +288,10 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     }
 
     fn link(&mut self, link: usize) -> Result<&mut Link<PREFIXES>, LinkError> {
-        self.links.get_mut(link).and_then(Option::as_mut).ok_or(LinkError::NoLink)
+        self.links
+            .get_mut(link)
+            .and_then(Option::as_mut)
+            .ok_or(LinkError::NoLink)
     }
 }
 
@@ -299,11 +336,18 @@ fn topic(record: Record<'_>) -> &[u8] {
 /// What of a record's text, with `certificate` at its cut, is left after the first `sent` bytes,
 /// as far as it lies in one piece.
 fn unsent<'r>(record: Record<'r>, certificate: &'r [u8], sent: usize) -> &'r [u8] {
-    let (before, after) = match record.cut.and_then(|cut| record.bytes.split_at_checked(cut)) {
+    let (before, after) = match record
+        .cut
+        .and_then(|cut| record.bytes.split_at_checked(cut))
+    {
         Some((before, after)) => (before, after),
         None => (record.bytes, &[][..]),
     };
-    let certificate = if record.cut.is_some() { certificate } else { &[] };
+    let certificate = if record.cut.is_some() {
+        certificate
+    } else {
+        &[]
+    };
     let mut sent = sent;
     for piece in [before, certificate, after] {
         match piece.get(sent..) {
@@ -330,7 +374,10 @@ impl fmt::Display for PublishError {
         match self {
             Self::Message(error) => error.fmt(f),
             Self::TooLarge(RecordTooLarge { limit }) => {
-                write!(f, "the message is larger than the ring, which takes {limit} bytes")
+                write!(
+                    f,
+                    "the message is larger than the ring, which takes {limit} bytes"
+                )
             }
         }
     }

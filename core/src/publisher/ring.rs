@@ -74,7 +74,14 @@ pub struct RecordTooLarge {
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
     /// An empty ring.
     pub fn new(storage: B) -> Self {
-        Self { storage, start: 0, end: 0, wrap: None, first: 0, next: 0 }
+        Self {
+            storage,
+            start: 0,
+            end: 0,
+            wrap: None,
+            first: 0,
+            next: 0,
+        }
     }
 
     /// The longest record that fits, in bytes.
@@ -90,7 +97,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
 
     /// A cursor before the next record to come.
     pub fn cursor(&self) -> Cursor {
-        Cursor { number: self.next, at: self.end }
+        Cursor {
+            number: self.next,
+            at: self.end,
+        }
     }
 
     /// Appends the record that `parts` make one after the other. The oldest records that have to
@@ -104,7 +114,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
         cut: Option<usize>,
         mut evicted: impl FnMut(Record<'_>),
     ) -> Result<(), RecordTooLarge> {
-        let len = parts.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+        let len = parts
+            .iter()
+            .map(|part| part.len())
+            .fold(0, usize::saturating_add);
         let limit = self.max_record();
         if len > limit {
             return Err(RecordTooLarge { limit });
@@ -116,7 +129,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
             }
             self.evict();
         }
-        let record = self.storage.as_mut().get_mut(self.end..).and_then(|rest| rest.get_mut(..space));
+        let record = self
+            .storage
+            .as_mut()
+            .get_mut(self.end..)
+            .and_then(|rest| rest.get_mut(..space));
         let Some((header, mut rest)) = record.and_then(|r| r.split_at_mut_checked(RECORD_OVERHEAD))
         else {
             return Err(RecordTooLarge { limit });
@@ -127,7 +144,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
             b.copy_from_slice(&cut.to_le_bytes());
         }
         for part in parts {
-            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
+            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else {
+                break;
+            };
             copy(to, part);
             rest = after;
         }
@@ -145,7 +164,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
             return Next::Lost;
         }
         match self.read(self.place(cursor)) {
-            Some((bytes, cut)) => Next::Record(Record { number: cursor.number, bytes, cut }),
+            Some((bytes, cut)) => Next::Record(Record {
+                number: cursor.number,
+                bytes,
+                cut,
+            }),
             None => Next::Lost,
         }
     }
@@ -169,7 +192,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
     }
 
     fn oldest(&self) -> Cursor {
-        Cursor { number: self.first, at: self.start }
+        Cursor {
+            number: self.first,
+            at: self.start,
+        }
     }
 
     /// Where the record at `cursor` begins. The cursor knows where its predecessor ended; the
@@ -244,9 +270,15 @@ mod tests {
         let mut ring = Ring::new(vec![0; 32]);
         let mut cursor = ring.cursor();
         ring.append(&[b"one"], None, |_| panic!()).unwrap();
-        assert_eq!(ring.append(&[&[0; 25]], None, |_| panic!()), Err(RecordTooLarge { limit: 24 }));
+        assert_eq!(
+            ring.append(&[&[0; 25]], None, |_| panic!()),
+            Err(RecordTooLarge { limit: 24 })
+        );
         assert_eq!(read(&ring, &mut cursor), Some(Ok(b"one".to_vec())));
-        assert_eq!(Ring::new([]).append(&[b""], None, |_| ()), Err(RecordTooLarge { limit: 0 }));
+        assert_eq!(
+            Ring::new([]).append(&[b""], None, |_| ()),
+            Err(RecordTooLarge { limit: 0 })
+        );
     }
 
     #[test]
@@ -254,7 +286,11 @@ mod tests {
         let mut ring = Ring::new([0; 64]);
         let cursor = ring.cursor();
         ring.append(&[b"ab", b"cd"], Some(2), |_| ()).unwrap();
-        let expected = Record { number: 0, bytes: b"abcd", cut: Some(2) };
+        let expected = Record {
+            number: 0,
+            bytes: b"abcd",
+            cut: Some(2),
+        };
         assert_eq!(ring.at(&cursor), Next::Record(expected));
     }
 

@@ -35,7 +35,9 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
         msg: &P,
         scratch: &mut [u8],
     ) -> Result<(), PublishError> {
-        self.publisher.borrow_mut().publish(envelope, msg, scratch)?;
+        self.publisher
+            .borrow_mut()
+            .publish(envelope, msg, scratch)?;
         for signal in &self.published {
             signal.raise();
         }
@@ -84,7 +86,10 @@ struct Open<'s, 'b, const LINKS: usize, const PREFIXES: usize> {
 impl<const LINKS: usize, const PREFIXES: usize> Access for Open<'_, '_, LINKS, PREFIXES> {
     fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T {
         let publisher = &mut *self.shared.publisher.borrow_mut();
-        f(&mut PublisherLink { publisher, link: self.link })
+        f(&mut PublisherLink {
+            publisher,
+            link: self.link,
+        })
     }
 }
 

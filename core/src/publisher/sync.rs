@@ -1,6 +1,6 @@
 //! [`Publisher`] over `embedded-io` streams that can say whether they would block.
 
-use super::{PublisherLink, Publisher};
+use super::{Publisher, PublisherLink};
 use crate::link::{self, StreamError};
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
@@ -21,6 +21,13 @@ impl<const LINKS: usize, const PREFIXES: usize> Publisher<'_, LINKS, PREFIXES> {
     where
         T: Read + Write + ReadReady + WriteReady,
     {
-        link::poll(&mut PublisherLink { publisher: self, link }, io, now)
+        link::poll(
+            &mut PublisherLink {
+                publisher: self,
+                link,
+            },
+            io,
+            now,
+        )
     }
 }
