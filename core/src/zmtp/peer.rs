@@ -7,6 +7,7 @@ use super::{
     BufferTooSmall, Command, Greeting, Message, PeerError, ShortText, SocketType, greeting,
     subscription,
 };
+use crate::copy::copy;
 
 /// What a peer may cost us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,6 +231,10 @@ const PING: u8 = 16;
 
 const NEVER: u64 = u64::MAX;
 
+const OUR_GREETING: &[u8] = &Greeting::OURS.encode();
+/// READY up to the length of our socket's type.
+const OUR_READY: &[u8] = b"\x05READY\x0bSocket-Type\0\0\0";
+
 impl Peer {
     /// A connection that was established at `now` (milliseconds on any clock that does not go
     /// back), our side being a socket of this type.
@@ -322,17 +327,20 @@ impl Peer {
                 self.sending = self.pending & self.pending.wrapping_neg();
                 self.sent = 0;
             }
-            let mut item = [0; greeting::LEN];
-            let size = self.render(&mut item);
-            let left = item.get(usize::from(self.sent)..size).unwrap_or_default();
-            let free = out.get_mut(written..).unwrap_or_default();
-            let n = left.len().min(free.len());
-            for (to, from) in free.iter_mut().zip(left) {
-                *to = *from;
+            let (mut head, mut fields) = ([0; 2], [0; 2]);
+            let mut sent = usize::from(self.sent);
+            let start = written;
+            let mut whole = true;
+            for part in self.item(&mut head, &mut fields) {
+                let left = part.get(sent..).unwrap_or_default();
+                sent = sent.saturating_sub(part.len());
+                let free = out.get_mut(written..).unwrap_or_default();
+                copy(free, left);
+                whole &= left.len() <= free.len();
+                written += left.len().min(free.len());
             }
-            written += n;
-            if n < left.len() {
-                self.sent += n as u8;
+            if !whole {
+                self.sent += (written - start) as u8;
                 if self.sent == 0 {
                     // Not under way yet: something may still take its place.
                     self.sending = 0;
@@ -468,19 +476,17 @@ impl Peer {
         let body = rest.get(..len).unwrap_or(rest);
         match Name::find(body, body.len() == len) {
             Lookup::Undecided(needed) => Ok(Input::needs(raw.size + needed)),
-            Lookup::Known(Name::Ready, properties) => {
-                let name = body.len() - properties.len();
+            Lookup::Known(Name::Ready, name) => {
                 self.phase = Phase::Metadata { left: len - name };
                 Ok(Input::consumed(raw.size + name))
             }
-            Lookup::Known(Name::Error, reason) => {
-                // As much as we can keep: its length and 20 bytes.
-                let needed = len.min(body.len() - reason.len() + 21);
+            Lookup::Known(Name::Error, name) => {
+                // Its length, and as much as we can keep.
+                let needed = len.min(name + 1 + ShortText::MAX);
                 if body.len() < needed {
                     return Ok(Input::needs(raw.size + needed));
                 }
-                let reason = reason.split_first().map_or(&[][..], |(_, reason)| reason);
-                let reason = ShortText::new(reason);
+                let reason = ShortText::new(body.get(name + 1..).unwrap_or_default());
                 Err(PeerError::Refused { reason })
             }
             _ => Err(PeerError::ExpectedReady),
@@ -508,7 +514,7 @@ impl Peer {
         };
         if name.eq_ignore_ascii_case(command::SOCKET_TYPE) {
             // No name is longer than what we keep of it.
-            let end = size + value.min(20);
+            let end = size + value.min(ShortText::MAX);
             let Some(value) = bytes.get(size..end) else {
                 return Ok(Input::needs(end));
             };
@@ -535,7 +541,12 @@ impl Peer {
         let needed = loop {
             let rest = bytes.get(at..).unwrap_or_default();
             let Some(raw) = RawHeader::read(rest) else {
-                break at + rest.len() + RawHeader::missing(rest);
+                let needed = at + rest.len() + RawHeader::missing(rest);
+                let limit = self.max_message;
+                if needed > limit {
+                    return Err(PeerError::MessageTooLarge { limit });
+                }
+                break needed;
             };
             let len = self.check_frame(&raw, at)?;
             if frames == 0 {
@@ -556,7 +567,9 @@ impl Peer {
             at = end;
             if raw.flags & COMMAND != 0 {
                 let body = frame.get(raw.size..).unwrap_or_default();
-                self.command_within(body);
+                if let Lookup::Known(Name::Ping, name) = Name::find(body, true) {
+                    self.ping(body.get(name..).unwrap_or_default());
+                }
                 continue;
             }
             frames += 1;
@@ -602,53 +615,28 @@ impl Peer {
         raw: &RawHeader,
         len: usize,
     ) -> Result<Input<'a>, PeerError> {
+        let end = raw.size + len;
         let rest = bytes.get(raw.size..).unwrap_or_default();
         let body = rest.get(..len).unwrap_or(rest);
         let publisher = matches!(self.ours, SocketType::Pub | SocketType::Xpub);
-        // How much of the body we need; the rest is dropped.
-        let wanted = match Name::find(body, body.len() == len) {
-            Lookup::Undecided(needed) => return Ok(Input::needs(raw.size + needed)),
-            Lookup::Known(Name::Subscribe, start) if publisher => {
-                self.check_prefix(len - (body.len() - start.len()))?;
-                len
+        match Name::find(body, body.len() == len) {
+            Lookup::Undecided(needed) => Ok(Input::needs(raw.size + needed)),
+            Lookup::Known(Name::Subscribe, name) if publisher => {
+                self.subscription(true, bytes, raw.size + name, end)
             }
-            Lookup::Known(Name::Cancel, start) if publisher => {
-                let prefix = len - (body.len() - start.len());
-                if prefix > self.max_subscription {
-                    0
-                } else {
-                    len
-                }
+            Lookup::Known(Name::Cancel, name) if publisher => {
+                self.subscription(false, bytes, raw.size + name, end)
             }
-            Lookup::Known(Name::Ping, start) => {
-                len.min(body.len() - start.len() + 2 + command::MAX_CONTEXT)
+            Lookup::Known(Name::Ping, name) => {
+                let start = raw.size + name;
+                let wanted = end.min(start + 2 + command::MAX_CONTEXT);
+                let Some(arguments) = bytes.get(start..wanted) else {
+                    return Ok(Input::needs(wanted));
+                };
+                self.ping(arguments);
+                Ok(self.ignore(wanted, end))
             }
-            _ => 0,
-        };
-        let Some(body) = rest.get(..wanted) else {
-            return Ok(Input::needs(raw.size + wanted));
-        };
-        self.skip = len - wanted;
-        let consumed = raw.size + wanted;
-        Ok(match Command::decode(body) {
-            Some(Command::Subscribe(prefix)) => Input::event(consumed, Event::Subscribe(prefix)),
-            Some(Command::Cancel(prefix)) => Input::event(consumed, Event::Cancel(prefix)),
-            _ => {
-                self.command_within(body);
-                Input::consumed(consumed)
-            }
-        })
-    }
-
-    /// A command that only a PING means something in.
-    #[cold]
-    fn command_within(&mut self, body: &[u8]) {
-        if let Some(Command::Ping { ttl, context }) = Command::decode(body) {
-            self.ttl = ttl;
-            if self.sending != PONG {
-                self.set_text(context);
-                self.pending |= PONG;
-            }
+            _ => Ok(self.ignore(raw.size, end)),
         }
     }
 
@@ -659,42 +647,58 @@ impl Peer {
         raw: &RawHeader,
         len: usize,
     ) -> Result<Option<Input<'a>>, PeerError> {
-        let prefix_at = raw.size + 1;
-        let kind = match bytes.get(raw.size) {
-            _ if len == 0 => None,
-            None => return Ok(Some(Input::needs(prefix_at))),
-            Some(&kind @ 0..=1) => Some(kind),
-            Some(_) => None,
-        };
-        let wanted = match kind {
-            Some(1) => {
-                self.check_prefix(len - 1)?;
-                true
-            }
-            Some(_) => len - 1 <= self.max_subscription,
-            None => false,
-        };
-        if wanted {
-            let end = raw.size + len;
-            return Ok(Some(match bytes.get(prefix_at..end) {
-                None => Input::needs(end),
-                Some(prefix) if kind == Some(1) => Input::event(end, Event::Subscribe(prefix)),
-                Some(prefix) => Input::event(end, Event::Cancel(prefix)),
-            }));
+        let end = raw.size + len;
+        match bytes.get(raw.size) {
+            None if len > 0 => Ok(Some(Input::needs(raw.size + 1))),
+            Some(&on @ 0..=1) if len > 0 => self
+                .subscription(on == 1, bytes, raw.size + 1, end)
+                .map(Some),
+            _ if self.ours == SocketType::Xpub => Ok(None),
+            _ => Ok(Some(self.ignore(raw.size, end))),
         }
-        if kind.is_none() && self.ours == SocketType::Xpub {
-            return Ok(None);
-        }
-        self.skip = len;
-        Ok(Some(Input::consumed(raw.size)))
     }
 
-    fn check_prefix(&self, len: usize) -> Result<(), PeerError> {
-        let limit = self.max_subscription;
+    /// A subscription in either form, or its end: the prefix is `bytes` from `start` to `end`, as
+    /// far as they are there.
+    #[inline(never)]
+    fn subscription<'a>(
+        &mut self,
+        on: bool,
+        bytes: &'a [u8],
+        start: usize,
+        end: usize,
+    ) -> Result<Input<'a>, PeerError> {
+        let (len, limit) = (end - start, self.max_subscription);
         if len > limit {
-            return Err(PeerError::SubscriptionTooLong { len, limit });
+            if on {
+                return Err(PeerError::SubscriptionTooLong { len, limit });
+            }
+            // There is none so long.
+            return Ok(self.ignore(start, end));
         }
-        Ok(())
+        Ok(match bytes.get(start..end) {
+            None => Input::needs(end),
+            Some(prefix) if on => Input::event(end, Event::Subscribe(prefix)),
+            Some(prefix) => Input::event(end, Event::Cancel(prefix)),
+        })
+    }
+
+    /// Queues the answer to a PING.
+    #[cold]
+    fn ping(&mut self, arguments: &[u8]) {
+        if let Some((&ttl, context)) = arguments.split_first_chunk() {
+            self.ttl = u16::from_be_bytes(ttl);
+            if self.sending != PONG {
+                self.set_text(context);
+                self.pending |= PONG;
+            }
+        }
+    }
+
+    /// Drops what is before `start`, and unseen what is from there to `end`.
+    fn ignore(&mut self, start: usize, end: usize) -> Input<'static> {
+        self.skip = end - start;
+        Input::consumed(start)
     }
 
     /// Takes a request's or reply's envelope off. A request without its delimiter is dropped, a
@@ -730,27 +734,32 @@ impl Peer {
         }
     }
 
-    /// Puts the bytes of what is being sent into `item` and returns how many.
-    fn render(&self, item: &mut [u8; greeting::LEN]) -> usize {
+    /// What is being sent, in pieces.
+    fn item<'s>(&'s self, head: &'s mut [u8; 2], fields: &'s mut [u8; 2]) -> [&'s [u8]; 4] {
         let text = self
             .text
             .get(..usize::from(self.text_len))
             .unwrap_or_default();
-        let size = match self.sending {
-            GREETING => {
-                *item = Greeting::OURS.encode();
-                Ok(greeting::LEN)
+        let ty = self.ours.name();
+        let (name, field_count, rest) = match self.sending {
+            GREETING => return [OUR_GREETING, &[], &[], &[]],
+            READY => {
+                fields[0] = ty.len() as u8;
+                (OUR_READY, 1, ty.as_bytes())
             }
-            READY => command::encode_ready(self.ours, item),
-            ERROR => Command::Error(text).encode(item),
-            PONG => Command::Pong(text).encode(item),
+            ERROR => {
+                fields[0] = self.text_len;
+                (command::ERROR, 1, text)
+            }
+            PONG => (command::PONG, 0, text),
             _ => {
-                let (ttl, context) = (self.heartbeat.ttl, &[]);
-                Command::Ping { ttl, context }.encode(item)
+                *fields = self.heartbeat.ttl.to_be_bytes();
+                (command::PING, 2, &[][..])
             }
         };
-        // None is longer than a greeting.
-        size.unwrap_or(0)
+        *head = [COMMAND, (name.len() + field_count + rest.len()) as u8];
+        let fields = fields.get(..field_count).unwrap_or_default();
+        [head, name, fields, rest]
     }
 
     fn set_text(&mut self, text: &[u8]) {
