@@ -1,7 +1,7 @@
 //! fedmsg.
 
+pub mod bus;
 #[cfg(feature = "cli")]
 pub mod commands;
-pub mod bus;
 pub mod crypto;
 pub mod transport;

@@ -31,11 +31,7 @@ pub struct Sender<P> {
 impl<P: Publisher> Sender<P> {
     /// Sends over `publisher`, signed by `signer` if there is one; messages of up to `max_message`
     /// bytes.
-    pub fn new(
-        publisher: P,
-        signer: Option<Box<dyn Signer + Send>>,
-        max_message: usize,
-    ) -> Self {
+    pub fn new(publisher: P, signer: Option<Box<dyn Signer + Send>>, max_message: usize) -> Self {
         Self {
             publisher,
             signer,
@@ -135,7 +131,11 @@ pub struct Receiver<S> {
 impl<S: Subscriber> Receiver<S> {
     /// Takes messages from `subscriber`, judged by `trust` if there is one.
     pub fn new(subscriber: S, trust: Option<Trust>) -> Self {
-        Self { subscriber, trust, scratch: Scratch::default() }
+        Self {
+            subscriber,
+            trust,
+            scratch: Scratch::default(),
+        }
     }
 
     /// The next message, or `None` when none came within `timeout`.
@@ -143,18 +143,28 @@ impl<S: Subscriber> Receiver<S> {
     /// # Errors
     /// The transport's.
     pub fn recv(&mut self, timeout: Duration) -> Result<Option<Received>, transport::Error> {
-        let Some(message) = self.subscriber.recv(timeout)? else { return Ok(None) };
+        let Some(message) = self.subscriber.recv(timeout)? else {
+            return Ok(None);
+        };
         let count = message.frames.len();
         let Ok([topic, body]) = <[Vec<u8>; 2]>::try_from(message.frames) else {
             let verdict = Verdict::Malformed(Malformed::Frames { count });
-            return Ok(Some(Received { topic: String::new(), body: Vec::new(), verdict }));
+            return Ok(Some(Received {
+                topic: String::new(),
+                body: Vec::new(),
+                verdict,
+            }));
         };
         let topic = match String::from_utf8(topic) {
             Ok(topic) => topic,
             Err(error) => {
                 let topic = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let verdict = Verdict::Malformed(Malformed::Topic);
-                return Ok(Some(Received { topic, body, verdict }));
+                return Ok(Some(Received {
+                    topic,
+                    body,
+                    verdict,
+                }));
             }
         };
         let verdict = match &self.trust {
@@ -163,12 +173,18 @@ impl<S: Subscriber> Receiver<S> {
                 let verifiers = [&trust.p256() as _, &trust.x509() as _];
                 let topic = Some(topic.as_bytes());
                 match self.scratch.validate(topic, &body, &verifiers, now()) {
-                    Ok(valid) => Verdict::Valid { signer: valid.signer.to_owned() },
+                    Ok(valid) => Verdict::Valid {
+                        signer: valid.signer.to_owned(),
+                    },
                     Err(invalid) => Verdict::Invalid(invalid),
                 }
             }
         };
-        Ok(Some(Received { topic, body, verdict }))
+        Ok(Some(Received {
+            topic,
+            body,
+            verdict,
+        }))
     }
 
     /// The transport's side.
@@ -233,5 +249,7 @@ impl fmt::Display for Verdict {
 
 /// Seconds since the epoch; 0 if the clock is before it.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

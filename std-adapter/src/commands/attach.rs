@@ -38,7 +38,10 @@ impl Attach {
                 }
             }
         };
-        Options { monitor: (!self.bind).then(|| Monitor(Arc::new(tell))), ..Options::default() }
+        Options {
+            monitor: (!self.bind).then(|| Monitor(Arc::new(tell))),
+            ..Options::default()
+        }
     }
 
     pub(super) fn publisher(&self, publisher: &mut impl Publisher) -> Result<(), Error> {

@@ -82,7 +82,11 @@ pub(super) fn run(args: &Args) -> Outcome {
     let topic = original.topic.as_bytes();
     for (what, topic, body) in [
         ("a changed message", topic, change(&original.body)?),
-        ("a message under another topic", b"org.example.prod.forged".as_slice(), original.body.clone()),
+        (
+            "a message under another topic",
+            b"org.example.prod.forged".as_slice(),
+            original.body.clone(),
+        ),
         ("a message without signature", topic, strip(&original.body)),
     ] {
         bus.sender.publisher().send(topic, &[&body])?;
@@ -90,10 +94,14 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let second = Native.publisher(&Options::default())?;
     let honest = std::mem::replace(&mut bus.sender, signed(second, &stranger)?);
-    let strange = bus.sender.publisher().bind(&Endpoint::tcp("127.0.0.1", 0))?;
+    let strange = bus
+        .sender
+        .publisher()
+        .bind(&Endpoint::tcp("127.0.0.1", 0))?;
     bus.receiver.subscriber().connect(&strange)?;
     bus.wait_for_subscriber()?;
-    bus.sender.publish("org.example.prod.git.receive", &json!({"agent": "mallory"}))?;
+    bus.sender
+        .publish("org.example.prod.git.receive", &json!({"agent": "mallory"}))?;
     bus.show("a key of another CA's", false)?;
     bus.sender = honest;
 
@@ -126,7 +134,10 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Who sends.
 const SENDER: &str = "git-app01.example.org";
 
-fn signed(publisher: NativePublisher, ssldir: &Path) -> Result<Sender<NativePublisher>, crate::crypto::Error> {
+fn signed(
+    publisher: NativePublisher,
+    ssldir: &Path,
+) -> Result<Sender<NativePublisher>, crate::crypto::Error> {
     let signer = FileSigner::load(ssldir, SENDER)?;
     let max_message = Options::default().max_message;
     Ok(Sender::new(publisher, Some(Box::new(signer)), max_message))
@@ -168,21 +179,28 @@ impl Bus {
 
     /// Takes the next message, which should be valid or not.
     fn expect(&mut self, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
-        let received = self.receiver.recv(PATIENCE)?.ok_or("a message did not arrive")?;
+        let received = self
+            .receiver
+            .recv(PATIENCE)?
+            .ok_or("a message did not arrive")?;
         let is_valid = matches!(received.verdict, Verdict::Valid { .. });
-        *if is_valid { &mut self.accepted } else { &mut self.refused } += 1;
+        *if is_valid {
+            &mut self.accepted
+        } else {
+            &mut self.refused
+        } += 1;
         self.surprises += u32::from(is_valid != valid);
         Ok(received)
     }
 
     /// Takes the next message and shows it.
-    fn show(
-        &mut self,
-        what: &str,
-        valid: bool,
-    ) -> Result<Received, Box<dyn std::error::Error>> {
+    fn show(&mut self, what: &str, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
         let received = self.expect(valid)?;
-        let Received { topic, body, verdict } = &received;
+        let Received {
+            topic,
+            body,
+            verdict,
+        } = &received;
         match verdict {
             Verdict::Valid { signer } => {
                 let size = body.len();
@@ -192,7 +210,10 @@ impl Bus {
                 let msg = String::from_utf8_lossy(msg);
                 let short: String = msg.chars().take(60).collect();
                 let dots = if short.len() < msg.len() { "…" } else { "" };
-                writeln!(self.out, "  ok       {topic:<46} {signer}  {size:>4} B  {short}{dots}")?;
+                writeln!(
+                    self.out,
+                    "  ok       {topic:<46} {signer}  {size:>4} B  {short}{dots}"
+                )?;
             }
             refusal => writeln!(self.out, "  REFUSED  {topic:<46} {what}: {refusal}")?,
         }
@@ -229,7 +250,9 @@ impl Folder {
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        builder
+            .create(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self(path))
     }
 }

@@ -93,7 +93,10 @@ pub(super) fn run(args: &Args) -> Outcome {
     let mut sender = Sender::new(publisher, signer, options.max_message);
     let mut send = |line: &str| {
         if args.json {
-            let text = Text { json: line.as_bytes(), depth_limit: HOST_DEPTH };
+            let text = Text {
+                json: line.as_bytes(),
+                depth_limit: HOST_DEPTH,
+            };
             sender.publish(topic, &text)
         } else {
             sender.publish(topic, &Log { log: line })
@@ -121,7 +124,12 @@ struct Log<'a> {
 
 impl Args {
     fn topic_len(&self) -> usize {
-        let parts = [&self.topic_prefix, &self.environment, &self.modname, &self.topic];
+        let parts = [
+            &self.topic_prefix,
+            &self.environment,
+            &self.modname,
+            &self.topic,
+        ];
         parts.iter().map(|part| part.len() + 1).sum()
     }
 }

@@ -79,7 +79,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         last = Instant::now();
         let topic = message.topic.escape_debug();
         // Canonical text has no control characters that a terminal could take for orders.
-        let text = match (&message.verdict, scratch.canonicalize(&message.body, HOST_DEPTH)) {
+        let text = match (
+            &message.verdict,
+            scratch.canonicalize(&message.body, HOST_DEPTH),
+        ) {
             (Verdict::Invalid(_) | Verdict::Malformed(_), _) => Err(message.verdict.to_string()),
             (_, Ok(text)) => Ok(String::from_utf8_lossy(text)),
             (_, Err(error)) => Err(error.to_string()),

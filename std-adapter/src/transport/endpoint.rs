@@ -24,7 +24,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// A TCP endpoint; `host` without brackets.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self { host: host.into(), port }
+        Self {
+            host: host.into(),
+            port,
+        }
     }
 
     /// The host, without brackets.
@@ -44,7 +47,10 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let error = |what| EndpointError { endpoint: text.to_owned(), what };
+        let error = |what| EndpointError {
+            endpoint: text.to_owned(),
+            what,
+        };
         let rest = text
             .strip_prefix("tcp://")
             .ok_or_else(|| error("only tcp:// endpoints are supported: tcp://host:port"))?;

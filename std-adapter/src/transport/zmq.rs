@@ -8,6 +8,7 @@
 //! - [`Options::max_message`] limits each frame that comes in, not the whole message.
 //! - [`Options::max_connections`] is not kept.
 //! - After a protocol error of its peer, a connecting socket does not come back.
+//! - [`Options::monitor`] hears nothing.
 //! - A host name to connect to is looked up as IPv4 only.
 //!
 //! Each socket has a context of its own, so that closing one waits for no other.

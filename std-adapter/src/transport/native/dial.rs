@@ -41,14 +41,21 @@ impl Dial {
 
     /// The address to try now, if an attempt is due and one is known. A name is resolved on a
     /// thread of its own, which wakes the socket's when it is done.
-    pub(super) fn attempt(&mut self, now: Instant, waker: &Arc<Waker>) -> io::Result<Option<SocketAddr>> {
+    pub(super) fn attempt(
+        &mut self,
+        now: Instant,
+        waker: &Arc<Waker>,
+    ) -> io::Result<Option<SocketAddr>> {
         if let Some(resolving) = &self.resolving {
             match resolving.try_recv() {
                 Ok(resolved) => {
                     self.resolving = None;
                     self.addresses = resolved?;
                     if self.addresses.is_empty() {
-                        return Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+                        return Err(io::Error::new(
+                            ErrorKind::NotFound,
+                            "the name has no address",
+                        ));
                     }
                     self.next = Some(now);
                 }

@@ -102,10 +102,16 @@ impl<R: Role> Io<R> {
         options: &Options,
         role: impl FnOnce(Arc<Doorbell>) -> R,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Io { doing: "start a socket's thread".into(), source };
+        let failed = |source| Error::Io {
+            doing: "start a socket's thread".into(),
+            source,
+        };
         let poll = Poll::new().map_err(failed)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
-        let doorbell = Arc::new(Doorbell { waker, rung: AtomicBool::new(false) });
+        let doorbell = Arc::new(Doorbell {
+            waker,
+            rung: AtomicBool::new(false),
+        });
         let (commands, received) = mpsc::channel();
         let worker = Worker {
             poll,
@@ -124,11 +130,19 @@ impl<R: Role> Io<R> {
             .name(format!("fedmsg-{:?}", R::SOCKET_TYPE))
             .spawn(|| worker.run())
             .map_err(failed)?;
-        Ok(Self { commands, doorbell, thread: Some(thread), linger: options.linger })
+        Ok(Self {
+            commands,
+            doorbell,
+            thread: Some(thread),
+            linger: options.linger,
+        })
     }
 
     pub(super) fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        let failed = |source| Error::Io { doing: format!("bind {endpoint}"), source };
+        let failed = |source| Error::Io {
+            doing: format!("bind {endpoint}"),
+            source,
+        };
         let listener = listen(endpoint).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         self.send(Command::Bind(listener))?;
@@ -170,8 +184,10 @@ fn listen(endpoint: &Endpoint) -> io::Result<TcpListener> {
     let port = endpoint.port();
     if endpoint.host() == "*" {
         // Both families where the machine has both, as libzmq with IPv6 on.
-        let any: [std::net::SocketAddr; 2] =
-            [(std::net::Ipv6Addr::UNSPECIFIED, port).into(), (std::net::Ipv4Addr::UNSPECIFIED, port).into()];
+        let any: [std::net::SocketAddr; 2] = [
+            (std::net::Ipv6Addr::UNSPECIFIED, port).into(),
+            (std::net::Ipv4Addr::UNSPECIFIED, port).into(),
+        ];
         return first(any);
     }
     first((endpoint.host(), port).to_socket_addrs()?)
@@ -211,7 +227,10 @@ impl<R: Role> Worker<R> {
             let timeout = match deadline {
                 _ if busy => Some(Duration::ZERO),
                 None => None,
-                Some(deadline) => Some(Instant::saturating_duration_since(&deadline, Instant::now())),
+                Some(deadline) => Some(Instant::saturating_duration_since(
+                    &deadline,
+                    Instant::now(),
+                )),
             };
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != ErrorKind::Interrupted
@@ -237,7 +256,8 @@ impl<R: Role> Worker<R> {
                 if self.role.is_flushed() || closing <= Instant::now() {
                     return;
                 }
-                deadline = Some(deadline.map_or(closing, |deadline: Instant| deadline.min(closing)));
+                deadline =
+                    Some(deadline.map_or(closing, |deadline: Instant| deadline.min(closing)));
             }
         }
     }
@@ -254,7 +274,10 @@ impl<R: Role> Worker<R> {
                 Ok(Command::Bind(mut listener)) => {
                     let id = self.next_id();
                     let registry = self.poll.registry();
-                    if registry.register(&mut listener, Token(id), Interest::READABLE).is_ok() {
+                    if registry
+                        .register(&mut listener, Token(id), Interest::READABLE)
+                        .is_ok()
+                    {
                         self.listeners.insert(id, listener);
                         // Somebody may have connected before it was registered.
                         self.accept(id);
@@ -282,7 +305,9 @@ impl<R: Role> Worker<R> {
 
     fn accept(&mut self, listener: usize) {
         loop {
-            let Some(listener) = self.listeners.get(&listener) else { return };
+            let Some(listener) = self.listeners.get(&listener) else {
+                return;
+            };
             match listener.accept() {
                 // Closed at once: the peer tries again later.
                 Ok(_) if self.links.len() >= self.options.max_connections => {}
@@ -299,7 +324,9 @@ impl<R: Role> Worker<R> {
     fn dial(&mut self) {
         let now = Instant::now();
         for index in 0..self.dials.len() {
-            let Some(dial) = self.dials.get_mut(index) else { return };
+            let Some(dial) = self.dials.get_mut(index) else {
+                return;
+            };
             let attempt = dial.attempt(now, &self.doorbell.waker);
             let stream = match attempt.transpose() {
                 None => continue,
@@ -310,7 +337,13 @@ impl<R: Role> Worker<R> {
                 Ok(stream) => self.add(stream, name, Some(index)),
                 Err(error) => {
                     dial.failed(now, &self.options);
-                    tell(&self.options, Notice::Ended { peer: &name, reason: &error });
+                    tell(
+                        &self.options,
+                        Notice::Ended {
+                            peer: &name,
+                            reason: &error,
+                        },
+                    );
                 }
             }
         }
@@ -319,7 +352,10 @@ impl<R: Role> Worker<R> {
     fn add(&mut self, mut stream: TcpStream, name: String, dial: Option<usize>) {
         let id = self.next_id();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let registered = self.poll.registry().register(&mut stream, Token(id), interest);
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut stream, Token(id), interest);
         if registered.is_err() {
             self.lost(dial);
             return;
@@ -357,13 +393,19 @@ impl<R: Role> Worker<R> {
                 let _ = link.write_control();
                 let _ = self.poll.registry().deregister(&mut link.stream);
                 self.role.gone(id);
-                let notice = Notice::Ended { peer: &link.name, reason: &reason };
+                let notice = Notice::Ended {
+                    peer: &link.name,
+                    reason: &reason,
+                };
                 tell(&self.options, notice);
                 self.lost(link.dial);
             }
         }
         let timer = deadline.map(|ms| self.start + Duration::from_millis(ms.saturating_add(1)));
-        timer.into_iter().chain(self.dials.iter().filter_map(Dial::due)).min()
+        timer
+            .into_iter()
+            .chain(self.dials.iter().filter_map(Dial::due))
+            .min()
     }
 
     fn lost(&mut self, dial: Option<usize>) {

@@ -179,7 +179,8 @@ impl Link {
             self.inbox.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unread);
         }
-        let size = needed.max(READ);
+        // It grows with the bytes that come, not with the length that the peer announced.
+        let size = needed.min(2 * unread).max(READ);
         if self.inbox.len() < size {
             self.inbox.resize(size, 0);
         }

@@ -45,7 +45,11 @@ impl Prefixes {
             let Some(nearest) = self.set.range::<[u8], _>(below).next_back() else {
                 return false;
             };
-            let common = nearest.iter().zip(topic).take_while(|(a, b)| a == b).count();
+            let common = nearest
+                .iter()
+                .zip(topic)
+                .take_while(|(a, b)| a == b)
+                .count();
             if common == nearest.len() {
                 return true;
             }
@@ -91,6 +95,9 @@ mod tests {
         let mut prefixes = Prefixes::default();
         assert!(prefixes.insert(&[b'a'; 52], 100));
         assert!(!prefixes.insert(b"b", 100));
-        assert!(prefixes.insert(&[b'a'; 52], 100), "a repeated prefix takes no room");
+        assert!(
+            prefixes.insert(&[b'a'; 52], 100),
+            "a repeated prefix takes no room"
+        );
     }
 }

@@ -46,10 +46,17 @@ impl NativePublisher {
         let mut doorbell = None;
         let io = Io::start(options, |bell| {
             doorbell = Some(bell);
-            PubRole { log: Arc::clone(&log) }
+            PubRole {
+                log: Arc::clone(&log),
+            }
         })?;
         let doorbell = doorbell.ok_or(Error::Closed)?;
-        Ok(Self { io, log, doorbell, max_message: options.max_message })
+        Ok(Self {
+            io,
+            log,
+            doorbell,
+            max_message: options.max_message,
+        })
     }
 }
 
@@ -72,14 +79,20 @@ impl Publisher for NativePublisher {
         let [first, second] = &message_headers(topic.len(), len);
         let mut parts: Vec<&[u8]> = vec![first, topic, second];
         parts.extend_from_slice(body);
-        lock(&self.log).append(&parts).map_err(|limit| Error::TooLarge { size, limit })?;
+        lock(&self.log)
+            .append(&parts)
+            .map_err(|limit| Error::TooLarge { size, limit })?;
         self.doorbell.ring();
         Ok(())
     }
 
     fn subscribers(&mut self) -> Result<usize, Error> {
         let log = lock(&self.log);
-        Ok(log.readers.values().filter(|reader| !reader.prefixes.is_empty()).count())
+        Ok(log
+            .readers
+            .values()
+            .filter(|reader| !reader.prefixes.is_empty())
+            .count())
     }
 
     fn close(self) {
@@ -244,7 +257,11 @@ impl Role for PubRole {
     fn write(&mut self, id: usize, link: &mut Link) -> Result<(), Ended> {
         loop {
             let mut log = lock(&self.log);
-            let Log { ring, readers, high_water_mark } = &mut *log;
+            let Log {
+                ring,
+                readers,
+                high_water_mark,
+            } = &mut *log;
             let Some(reader) = readers.get_mut(&id) else {
                 drop(log);
                 return link.write_control().map(drop);

@@ -47,7 +47,13 @@ impl NativeSubscriber {
             }
         })?;
         let doorbell = doorbell.ok_or(Error::Closed)?;
-        Ok(Self { io, queue, doorbell, taken: VecDeque::new(), subscriptions: BTreeMap::new() })
+        Ok(Self {
+            io,
+            queue,
+            doorbell,
+            taken: VecDeque::new(),
+            subscriptions: BTreeMap::new(),
+        })
     }
 }
 
