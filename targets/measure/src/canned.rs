@@ -94,6 +94,7 @@ pub fn body() -> &'static [u8] {
 
 /// Reads `bytes` into the front of `space`, as far as it goes, like a driver that takes them from a
 /// register one by one; returns how many.
+#[inline(never)]
 pub fn read(bytes: &[u8], space: &mut [u8]) -> usize {
     space
         .iter_mut()

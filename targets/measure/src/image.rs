@@ -167,7 +167,10 @@ fn panic_calls(
     let name = |address: u64| symbols.at(address).map_or("?", |(_, name)| name);
     let of_core = |address: u64| {
         let name = name(address);
-        match name.strip_prefix('<').and_then(|name| name.split(" as ").next()) {
+        match name
+            .strip_prefix('<')
+            .and_then(|name| name.split(" as ").next())
+        {
             // `<f64 as core::str::FromStr>::from_str`: a primitive type's methods are core's.
             Some(implementor) => implementor.starts_with("core::") || !implementor.contains("::"),
             None => name.starts_with("core::") || name.starts_with("__rustc::") || name == HANDLER,

@@ -84,8 +84,8 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
         panic = abort) at opt-level s and 3, p256 {p256} with 64-bit limbs (`.cargo/config.toml`), \
         QEMU {qemu} (board mps2-an385).\n\
         \n\
-        - Flash: `.text`, `.rodata` and what fills `.data`, less those of an image that does \
-        nothing. *Of that, memory functions* are the compiler's `memcpy`, `memmove`, `memset` and \
+        - Flash: `.text`, `.rodata` and what fills `.data`, less those of an image that only \
+        starts and holds the input. *Of that, memory functions* are the compiler's `memcpy`, `memmove`, `memset` and \
         `memcmp`, which a firmware most likely has already.\n\
         - Static RAM: `.data` and `.bss`, buffers included.\n\
         - Stack: the deepest below the caller's frame, painted before and looked at afterwards.\n\

@@ -35,6 +35,11 @@ fn run() {
         out: OUT.take(),
         message: 0,
     };
+    // What a socket's driver does.
+    for bytes in [canned::greeting(), canned::ready_and_subscription()] {
+        let taken = canned::read(bytes, subscriber.inbox.space());
+        subscriber.inbox.commit(taken);
+    }
     section("handshake", handshake, &mut subscriber);
     if !subscriber.peer.is_ready() || subscriber.prefixes.is_empty() {
         fail("not connected");
@@ -47,42 +52,30 @@ fn run() {
 
 /// Greeting and READY both ways, and one subscription.
 fn handshake(subscriber: &mut Subscriber) {
-    subscriber.peer.output(subscriber.out);
-    feed(subscriber, canned::greeting());
-    subscriber.peer.output(subscriber.out);
-    feed(subscriber, canned::ready_and_subscription());
-}
-
-/// What comes from a socket, into the inbox, piece by piece.
-fn feed(
-    Subscriber {
+    let Subscriber {
         peer,
         inbox,
         prefixes,
+        out,
         ..
-    }: &mut Subscriber,
-    mut bytes: &[u8],
-) {
-    while !bytes.is_empty() {
-        let taken = canned::read(bytes, inbox.space());
-        inbox.commit(taken);
-        bytes = bytes.get(taken..).unwrap_or_default();
-        loop {
-            let Ok(input) = peer.input(inbox.unread(), 0) else {
-                return;
-            };
-            let more = input.event.is_some();
-            match input.event {
-                Some(Event::Subscribe(prefix)) => drop(prefixes.insert(prefix)),
-                Some(Event::Cancel(prefix)) => drop(prefixes.remove(prefix)),
-                _ => {}
-            }
-            inbox.consume(input.consumed);
-            if !more {
-                break;
-            }
+    } = subscriber;
+    peer.output(*out);
+    loop {
+        let Ok(input) = peer.input(inbox.unread(), 0) else {
+            return;
+        };
+        let more = input.event.is_some();
+        match input.event {
+            Some(Event::Subscribe(prefix)) => drop(prefixes.insert(prefix)),
+            Some(Event::Cancel(prefix)) => drop(prefixes.remove(prefix)),
+            _ => {}
+        }
+        inbox.consume(input.consumed);
+        if !more {
+            break;
         }
     }
+    peer.output(*out);
 }
 
 fn publish(
