@@ -12,8 +12,8 @@
 //! 04 PONG       the PING's context, 16 bytes at most
 //! ```
 
+use super::BufferTooSmall;
 use super::frame::{Header, put};
-use super::{BufferTooSmall, SocketType};
 
 /// The longest context of a PING that is sent back.
 pub const MAX_CONTEXT: usize = 16;
@@ -46,9 +46,10 @@ impl<'a> Command<'a> {
     /// Reads the body of a command frame; `None` for a command that is not known or does not hold
     /// what its name calls for (the peer's error, to be ignored: libzmq does).
     pub fn decode(body: &'a [u8]) -> Option<Self> {
-        let Lookup::Known(name, rest) = Name::find(body, true) else {
+        let Lookup::Known(name, size) = Name::find(body, true) else {
             return None;
         };
+        let rest = body.get(size..)?;
         Some(match name {
             Name::Ready => Command::Ready(Metadata(rest)),
             Name::Error => {
@@ -73,28 +74,27 @@ impl<'a> Command<'a> {
     /// [`BufferTooSmall`], and `out` is as it was.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         match *self {
-            Command::Ready(metadata) => encode(Name::Ready, &[], metadata.0, out),
+            Command::Ready(metadata) => encode(READY, &[], metadata.0, out),
             Command::Error(reason) => {
                 let len = u8::try_from(reason.len()).unwrap_or(u8::MAX);
                 let reason = reason.get(..usize::from(len)).unwrap_or_default();
-                encode(Name::Error, &[len], reason, out)
+                encode(ERROR, &[len], reason, out)
             }
-            Command::Subscribe(prefix) => encode(Name::Subscribe, &[], prefix, out),
-            Command::Cancel(prefix) => encode(Name::Cancel, &[], prefix, out),
-            Command::Ping { ttl, context } => encode(Name::Ping, &ttl.to_be_bytes(), context, out),
-            Command::Pong(context) => encode(Name::Pong, &[], context, out),
+            Command::Subscribe(prefix) => encode(SUBSCRIBE, &[], prefix, out),
+            Command::Cancel(prefix) => encode(CANCEL, &[], prefix, out),
+            Command::Ping { ttl, context } => encode(PING, &ttl.to_be_bytes(), context, out),
+            Command::Pong(context) => encode(PONG, &[], context, out),
         }
     }
 }
 
 /// A command frame of `name`, `arguments`, `rest`.
 fn encode(
-    name: Name,
+    name: &[u8],
     arguments: &[u8],
     rest: &[u8],
     out: &mut [u8],
 ) -> Result<usize, BufferTooSmall> {
-    let name = name.bytes();
     let len = name.len() + arguments.len();
     let len = len.saturating_add(rest.len());
     let header = Header {
@@ -108,6 +108,14 @@ fn encode(
     Ok(size)
 }
 
+// The names, with their length bytes.
+const READY: &[u8] = b"\x05READY";
+pub(super) const ERROR: &[u8] = b"\x05ERROR";
+const SUBSCRIBE: &[u8] = b"\x09SUBSCRIBE";
+const CANCEL: &[u8] = b"\x06CANCEL";
+pub(super) const PING: &[u8] = b"\x04PING";
+pub(super) const PONG: &[u8] = b"\x04PONG";
+
 /// The commands that we know.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
@@ -120,9 +128,9 @@ pub(super) enum Name {
 }
 
 /// What a command's first bytes tell.
-pub(super) enum Lookup<'a> {
-    /// Its name, and what follows of what there is.
-    Known(Name, &'a [u8]),
+pub(super) enum Lookup {
+    /// Its name, and how many bytes that takes.
+    Known(Name, usize),
     /// Nothing yet: so many bytes may decide.
     Undecided(usize),
     /// None of ours.
@@ -130,34 +138,22 @@ pub(super) enum Lookup<'a> {
 }
 
 impl Name {
-    const ALL: [Name; 6] = [
-        Name::Ready,
-        Name::Error,
-        Name::Subscribe,
-        Name::Cancel,
-        Name::Ping,
-        Name::Pong,
+    const ALL: [(Name, &[u8]); 6] = [
+        (Name::Ready, READY),
+        (Name::Error, ERROR),
+        (Name::Subscribe, SUBSCRIBE),
+        (Name::Cancel, CANCEL),
+        (Name::Ping, PING),
+        (Name::Pong, PONG),
     ];
 
-    /// The name with its length byte.
-    const fn bytes(self) -> &'static [u8] {
-        match self {
-            Name::Ready => b"\x05READY",
-            Name::Error => b"\x05ERROR",
-            Name::Subscribe => b"\x09SUBSCRIBE",
-            Name::Cancel => b"\x06CANCEL",
-            Name::Ping => b"\x04PING",
-            Name::Pong => b"\x04PONG",
-        }
-    }
-
     /// Reads the name from the front of a command's body, or of as much of it as is there.
-    pub(super) fn find(body: &[u8], complete: bool) -> Lookup<'_> {
-        for name in Self::ALL {
-            if let Some(rest) = body.strip_prefix(name.bytes()) {
-                return Lookup::Known(name, rest);
+    pub(super) fn find(body: &[u8], complete: bool) -> Lookup {
+        for (name, bytes) in &Self::ALL {
+            if body.starts_with(bytes) {
+                return Lookup::Known(*name, bytes.len());
             }
-            if !complete && name.bytes().starts_with(body) {
+            if !complete && bytes.starts_with(body) {
                 return Lookup::Undecided(body.len() + 1);
             }
         }
@@ -241,15 +237,8 @@ impl<'a> PropertyHead<'a> {
     }
 }
 
-/// The property that names a socket's type.
+/// The name of the property for a socket's type.
 pub(super) const SOCKET_TYPE: &[u8] = b"Socket-Type";
-
-/// Writes the READY of a socket of this type: the only property is its type.
-pub(super) fn encode_ready(ty: SocketType, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-    let mut head = *b"\x0bSocket-Type\0\0\0\0";
-    head[15] = ty.name().len() as u8;
-    encode(Name::Ready, &head, ty.name().as_bytes(), out)
-}
 
 #[cfg(test)]
 mod tests {

@@ -54,11 +54,16 @@ impl Greeting {
     };
 
     /// The greeting's bytes.
-    pub fn encode(&self) -> [u8; LEN] {
+    pub const fn encode(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
-        bytes[..10].copy_from_slice(b"\xff\0\0\0\0\0\0\0\x01\x7f");
-        (bytes[10], bytes[11]) = self.version;
-        bytes[12..32].copy_from_slice(&self.mechanism.padded_name());
+        if let Some((signature, rest)) = bytes.split_first_chunk_mut()
+            && let Some((version, rest)) = rest.split_first_chunk_mut()
+            && let Some((mechanism, _)) = rest.split_first_chunk_mut()
+        {
+            *signature = *b"\xff\0\0\0\0\0\0\0\x01\x7f";
+            *version = [self.version.0, self.version.1];
+            *mechanism = self.mechanism.padded_name();
+        }
         bytes
     }
 

@@ -4,8 +4,7 @@
 use super::command::{self, Lookup, Name, PropertyHead};
 use super::frame::{COMMAND, Decoded, LONG, MORE, RawHeader, decode};
 use super::{
-    BufferTooSmall, Command, Greeting, Message, PeerError, ShortText, SocketType, greeting,
-    subscription,
+    BufferTooSmall, Greeting, Message, PeerError, ShortText, SocketType, greeting, subscription,
 };
 use crate::copy::copy;
 

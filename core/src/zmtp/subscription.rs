@@ -67,7 +67,7 @@ impl<const BYTES: usize> Prefixes<BYTES> {
     /// # Errors
     /// [`Full`], and the set is as it was.
     pub fn insert(&mut self, prefix: &[u8]) -> Result<bool, Full> {
-        if self.iter().any(|known| known == prefix) {
+        if self.position(prefix).is_some() {
             return Ok(false);
         }
         let free = self.arena.get_mut(self.used..).unwrap_or_default();
@@ -86,18 +86,13 @@ impl<const BYTES: usize> Prefixes<BYTES> {
 
     /// Removes a prefix; false if it was not there.
     pub fn remove(&mut self, prefix: &[u8]) -> bool {
-        let mut entry = 0;
-        let found = self.iter().any(|known| {
-            let found = known == prefix;
-            entry += if found { 0 } else { 2 + known.len() };
-            found
-        });
-        if found {
-            let next = entry + 2 + prefix.len();
-            shift_down(&mut self.arena, next, self.used, entry);
-            self.used -= next - entry;
-        }
-        found
+        let Some(entry) = self.position(prefix) else {
+            return false;
+        };
+        let next = entry + 2 + prefix.len();
+        shift_down(&mut self.arena, next, self.used, entry);
+        self.used -= next - entry;
+        true
     }
 
     /// Removes all.
@@ -126,6 +121,16 @@ impl<const BYTES: usize> Prefixes<BYTES> {
             let (prefix, rest) = rest.split_at_checked(u16::from_le_bytes(len).into())?;
             left = rest;
             Some(prefix)
+        })
+    }
+
+    /// Where a prefix's entry is.
+    fn position(&self, prefix: &[u8]) -> Option<usize> {
+        let mut next = 0;
+        self.iter().find_map(|known| {
+            let entry = next;
+            next += 2 + known.len();
+            (known == prefix).then_some(entry)
         })
     }
 }
