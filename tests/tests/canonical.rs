@@ -37,7 +37,7 @@ fn of_python(python: &RefCell<Script>, text: &str) -> Option<String> {
 /// Ours.
 fn of_ours(text: &str) -> Option<String> {
     // As much as is always enough.
-    let mut out = vec![0; 5 * text.len()];
+    let mut out = vec![0; 6 * text.len()];
     let len = canonicalize(text.as_bytes(), &mut out, HOST_DEPTH).ok()?;
     Some(String::from_utf8(out[..len].to_vec()).unwrap())
 }

@@ -1,22 +1,29 @@
-//! What peers cost is given back when they are gone: one test, alone in its process, as it counts
-//! the process's file descriptors and memory.
+//! What peers may cost, and that it is given back when they are gone. These tests count their
+//! process's file descriptors and memory, so they run one after the other.
 
 use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
     slice,
+    sync::Mutex,
+    time::Duration,
 };
 
-use fedmsg::transport::{Endpoint, Options, Publisher, Subscriber, native::Native, zmq::Zmq};
+use fedmsg::transport::{
+    Endpoint, Options, Publisher, Subscriber, Transport, native::Native, zmq::Zmq,
+};
 use fedmsg_tests::{
     Ours, eventually, loopback, meet, next,
     random::Random,
     raw::{self, Raw},
 };
 
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn thousands_of_connections_leave_nothing_behind() {
+    let _alone = ALONE.lock();
     leaves_nothing_behind(&Native);
     leaves_nothing_behind(&Zmq);
 }
@@ -91,6 +98,155 @@ fn visit(endpoint: &Endpoint, socket_type: &str, count: usize) {
             let _ = peer.read(&mut [0; 10]);
         }
     }
+}
+
+// libzmq has no limits of these kinds.
+
+#[test]
+fn a_flood_of_subscriptions_ends_its_connection_only() {
+    let _alone = ALONE.lock();
+    let mut publisher = Native.publisher(&Options::default()).unwrap();
+    let endpoint = publisher.bind(&loopback()).unwrap();
+    let mut good = Native.subscriber(&Options::default()).unwrap();
+    good.connect(&endpoint).unwrap();
+    good.subscribe(b"org").unwrap();
+    meet(&mut publisher, slice::from_mut(&mut good));
+    let memory = resident();
+    let mut client = Raw::connect(&endpoint);
+    client.handshake(1, "SUB");
+    let mut sent = 0;
+    for i in 0_u32.. {
+        let subscriptions = (0..1000_u32).flat_map(|j| {
+            raw::subscribe(&[&i.to_be_bytes(), &j.to_be_bytes(), &[b'x'; 100][..]].concat())
+        });
+        let subscriptions: Vec<u8> = subscriptions.collect();
+        if client.stream().write_all(&subscriptions).is_err() {
+            break;
+        }
+        sent += subscriptions.len();
+        assert!(sent < 64 << 20, "it goes on and on");
+    }
+    publisher.send(b"org", &[b"1"]).unwrap();
+    assert_eq!(next(&mut good).1, b"1");
+    assert_grown_by_less_than(16 << 20, memory);
+}
+
+#[test]
+fn endless_messages_take_no_more_than_the_longest_allowed() {
+    let _alone = ALONE.lock();
+    let options = Options {
+        max_message: 1 << 20,
+        ..Options::default()
+    };
+    let mut subscriber = Native.subscriber(&options).unwrap();
+    let mut publisher = Native.publisher(&options).unwrap();
+    let at_subscriber = subscriber.bind(&loopback()).unwrap();
+    let at_publisher = publisher.bind(&loopback()).unwrap();
+    let frames = raw::frame(raw::MORE, &[b'x'; 1000]).repeat(1000);
+    let memory = resident();
+
+    let mut peer = Raw::connect(&at_subscriber);
+    peer.handshake(1, "PUB");
+    for _ in 0..100 {
+        peer.try_send(&frames);
+    }
+    peer.expect_closed();
+
+    // To a publisher messages mean nothing, however long.
+    let mut peer = Raw::connect(&at_publisher);
+    peer.handshake(1, "SUB");
+    for _ in 0..100 {
+        peer.send(&frames);
+    }
+    peer.send(&raw::frame(0, b""));
+    peer.ping();
+    assert_grown_by_less_than(16 << 20, memory);
+}
+
+#[test]
+fn a_length_takes_no_memory_before_its_bytes_come() {
+    let _alone = ALONE.lock();
+    let mut subscriber = Native.subscriber(&Options::default()).unwrap();
+    let endpoint = subscriber.bind(&loopback()).unwrap();
+    let memory = resident();
+    let peers: Vec<_> = (0..100)
+        .map(|_| {
+            let mut peer = Raw::connect(&endpoint);
+            peer.handshake(1, "PUB");
+            peer.ping();
+            // A message of 16 MB minus a little, which never comes.
+            peer.send(&[raw::LONG, 0, 0, 0, 0, 0, 0xff, 0, 0, b'o', b'r', b'g']);
+            peer
+        })
+        .collect();
+    // What came after them on each connection has come.
+    let mut good = Native.publisher(&Options::default()).unwrap();
+    good.connect(&endpoint).unwrap();
+    meet(&mut good, slice::from_mut(&mut subscriber));
+    assert_grown_by_less_than(64 << 20, memory);
+    drop(peers);
+}
+
+#[test]
+fn subscribers_that_never_read_share_one_memory() {
+    let _alone = ALONE.lock();
+    let options = Options {
+        max_memory: 8 << 20,
+        ..Options::default()
+    };
+    let mut publisher = Native.publisher(&options).unwrap();
+    let endpoint = publisher.bind(&loopback()).unwrap();
+    let _deaf: Vec<_> = (0..30)
+        .map(|_| {
+            let mut peer = Raw::connect(&endpoint);
+            peer.handshake(1, "SUB");
+            peer.send(&raw::subscribe(b""));
+            peer.ping();
+            peer
+        })
+        .collect();
+    let memory = resident();
+    let body = [b'x'; 100_000];
+    for _ in 0..2000 {
+        publisher.send(b"org", &[&body]).unwrap();
+    }
+    assert_eq!(publisher.subscribers().unwrap(), 30);
+    assert_grown_by_less_than(32 << 20, memory);
+}
+
+#[test]
+fn a_subscriber_that_nobody_reads_from_stops_its_publisher() {
+    let _alone = ALONE.lock();
+    let options = Options {
+        max_memory: 8 << 20,
+        ..Options::default()
+    };
+    let mut subscriber = Native.subscriber(&options).unwrap();
+    let endpoint = subscriber.bind(&loopback()).unwrap();
+    subscriber.subscribe(b"org").unwrap();
+    let mut peer = Raw::connect(&endpoint);
+    peer.handshake(1, "PUB");
+    let memory = resident();
+    let messages = raw::message(&[b"org", &[b'x'; 1000]]).repeat(1000);
+    peer.stream()
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut sent = 0;
+    while peer.stream().write_all(&messages).is_ok() {
+        sent += messages.len();
+        assert!(sent < 512 << 20, "it takes everything");
+    }
+    assert_grown_by_less_than(32 << 20, memory);
+    // It goes on where it stopped.
+    for _ in 0..10_000 {
+        assert_eq!(next(&mut subscriber).1.len(), 1000);
+    }
+}
+
+#[track_caller]
+fn assert_grown_by_less_than(limit: usize, before: usize) {
+    let grown = resident().saturating_sub(before);
+    assert!(grown < limit, "{grown} bytes more");
 }
 
 fn descriptors() -> usize {

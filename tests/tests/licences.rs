@@ -6,8 +6,18 @@ use std::process::Command;
 /// Licences that ask for no more than attribution. (libzmq itself, linked only with feature `zmq`, is
 /// LGPL-3.0 with an exception for static linking: no package says so, so it is said here.)
 const ALLOWED: [&str; 12] = [
-    "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD", "BSL-1.0",
-    "Unicode-3.0", "Unlicense", "CC0-1.0", "MIT-0",
+    "MIT",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "0BSD",
+    "BSL-1.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "CC0-1.0",
+    "MIT-0",
 ];
 
 #[test]
@@ -17,13 +27,22 @@ fn every_dependency_has_a_licence_that_asks_for_attribution_at_most() {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let packages = metadata["packages"].as_array().expect("a list of packages");
     let refused: Vec<_> = packages
         .iter()
         .filter(|package| !allowed(package["license"].as_str().unwrap_or("none")))
-        .map(|package| format!("{} {}: {}", package["name"], package["version"], package["license"]))
+        .map(|package| {
+            format!(
+                "{} {}: {}",
+                package["name"], package["version"], package["license"]
+            )
+        })
         .collect();
     assert!(packages.len() > 50, "only {} packages", packages.len());
     assert!(refused.is_empty(), "{refused:#?}");
@@ -31,10 +50,13 @@ fn every_dependency_has_a_licence_that_asks_for_attribution_at_most() {
 
 /// Whether one of an expression's alternatives asks for allowed licences only.
 fn allowed(expression: &str) -> bool {
-    expression.split(" OR ").flat_map(|part| part.split('/')).any(|alternative| {
-        alternative
-            .split(" AND ")
-            .flat_map(|part| part.split(" WITH ").take(1))
-            .all(|licence| ALLOWED.contains(&licence.trim_matches(['(', ')', ' '])))
-    })
+    expression
+        .split(" OR ")
+        .flat_map(|part| part.split('/'))
+        .any(|alternative| {
+            alternative
+                .split(" AND ")
+                .flat_map(|part| part.split(" WITH ").take(1))
+                .all(|licence| ALLOWED.contains(&licence.trim_matches(['(', ')', ' '])))
+        })
 }

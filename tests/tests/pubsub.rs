@@ -54,11 +54,13 @@ fn messages_of_any_size_arrive_unchanged_whichever_side_binds<P: Transport, S: T
 }
 
 fn prefixes_are_byte_prefixes<P: Transport, S: Transport>(publishers: &P, subscribers: &S) {
-    let cases: [(&[&[u8]], &[&[u8]], &[&[u8]]); 4] = [
+    type Topics<'a> = &'a [&'a [u8]];
+    // Prefixes, topics that begin with one of them, and topics that do not.
+    let cases: [(Topics<'_>, Topics<'_>, Topics<'_>); 4] = [
         (
             &[b"org.a"],
-            &[b"org.a", b"org.a.b", b"org.ab", b"\0org.a"],
-            &[b"org", b"org.b", b"Org.a", b""],
+            &[b"org.a", b"org.a.b", b"org.ab"],
+            &[b"org", b"org.b", b"Org.a", b"\0org.a", b""],
         ),
         (&[b""], &[b"", b"org", b"\xff\0"], &[]),
         // Two bytes of an UTF-8 character's three, and bytes that are no UTF-8.
@@ -82,9 +84,6 @@ fn prefixes_are_byte_prefixes<P: Transport, S: Transport>(publishers: &P, subscr
         for topic in unwanted.iter().chain(wanted) {
             publisher.send(topic, &[]).unwrap();
         }
-        let wanted = wanted
-            .iter()
-            .filter(|topic| prefixes.iter().any(|p| topic.starts_with(p)));
         for topic in wanted {
             assert_eq!(next(&mut subscriber).0, *topic);
         }
