@@ -5,19 +5,19 @@
 //!     fedmsg tail --endpoint tcp://127.0.0.1:9940 --ca ca/ca.crt
 
 mod app;
+mod socket;
 
 use app::{Device, Reading};
-use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use fedmsg_core::crypto::{
     base64::{self, Wrapping},
     p256::P256Signer,
     pem,
 };
+use socket::Socket;
 use std::{
     error::Error,
     fs,
-    io::{self, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -48,12 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     while sent < readings {
         let now = start.elapsed().as_millis().try_into()?;
         if let Ok((socket, _)) = listener.accept() {
-            socket.set_nonblocking(true)?;
             if let Some(link) = device.publisher.open(now) {
-                sockets[link] = Some(Socket {
-                    stream: socket,
-                    unsent: Vec::new(),
-                });
+                sockets[link] = Some(Socket::new(socket)?);
             }
         }
         if device.publisher.subscribers() > 0 {
@@ -78,55 +74,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
-}
-
-/// A TCP socket that does not block.
-struct Socket {
-    stream: TcpStream,
-    /// Taken from the device, and not yet by the operating system.
-    unsent: Vec<u8>,
-}
-
-impl ErrorType for Socket {
-    type Error = io::Error;
-}
-
-impl Read for Socket {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buf)
-    }
-}
-
-impl ReadReady for Socket {
-    fn read_ready(&mut self) -> io::Result<bool> {
-        match self.stream.peek(&mut [0]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            result => result.map(|_| true),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.unsent.extend(buf);
-        self.write_ready()?;
-        Ok(buf.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_ready().map(drop)
-    }
-}
-
-impl WriteReady for Socket {
-    fn write_ready(&mut self) -> io::Result<bool> {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(n) => drop(self.unsent.drain(..n)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
 }
