@@ -25,7 +25,7 @@ fn every_text_becomes_what_python_makes_of_it_or_is_refused_as_there() {
         } else {
             HOST_DEPTH
         };
-        let mut out = vec![0; 5 * text.len() + 4];
+        let mut out = vec![0; 6 * text.len()];
         let result = canonicalize(&text, &mut out, limit);
         let got = result.map(|len| std::str::from_utf8(&out[..len]).unwrap());
         assert_eq!(

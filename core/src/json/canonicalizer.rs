@@ -18,7 +18,7 @@ use super::{Error, ErrorKind, MAX_INTEGER_DIGITS, Writer};
 ///
 /// # Sizes
 /// `out` must hold the canonical text, and 4 bytes for each array or object that is open at a
-/// time and for each member of an open object. Five times the length of `text` is always enough.
+/// time and for each member of an open object. Six times the length of `text` is always enough.
 /// Beyond 4 GiB `out` is not used.
 ///
 /// # Time

@@ -79,7 +79,7 @@ impl Scratch {
 
 /// What [`json::canonicalize`] needs at most.
 fn canonical_room(text: &[u8]) -> usize {
-    text.len().saturating_mul(5)
+    text.len().saturating_mul(6)
 }
 
 fn room(buffer: &mut Vec<u8>, needed: usize) -> &mut [u8] {
