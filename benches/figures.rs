@@ -70,14 +70,13 @@ fn collect(
     };
     if folder.ends_with("new") {
         let (benchmark, estimates) = (read("benchmark.json")?, read("estimates.json")?);
-        let text = |key: &str| benchmark[key].as_str().unwrap_or_default().to_owned();
-        let median = estimates["median"]["point_estimate"]
-            .as_f64()
-            .ok_or("no median")?;
-        groups
-            .entry(text("group_id"))
-            .or_default()
-            .insert(text("function_id"), median);
+        let text = |key: &str| Some(benchmark.get(key)?.as_str()?.to_owned());
+        let (group, function) = text("group_id").zip(text("function_id")).ok_or("no name")?;
+        let median = estimates
+            .pointer("/median/point_estimate")
+            .and_then(Value::as_f64);
+        let median = median.ok_or("no median")?;
+        groups.entry(group).or_default().insert(function, median);
         return Ok(());
     }
     for entry in fs::read_dir(folder)? {

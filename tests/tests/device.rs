@@ -46,9 +46,9 @@ fn four_libzmq_subscribers_read_and_validate_what_the_readme_s_device_signs() {
         let (stream, _) = listener.accept().expect("a subscriber");
         Socket::new(stream).expect("a socket that does not block")
     });
-    sockets
-        .iter()
-        .for_each(|_| drop(device.publisher.open(0).expect("a free place")));
+    for _ in &sockets {
+        device.publisher.open(0).expect("a free place");
+    }
     let mut serve = |device: &mut Device<'_>| {
         for (link, socket) in sockets.iter_mut().enumerate() {
             let now = start

@@ -13,6 +13,9 @@ use std::{
 const MAX_SUBSCRIPTION: usize = 4096;
 /// A frame's header, at its longest.
 const MAX_HEADER: usize = 9;
+/// How much is read at once from a peer that has not yet sent as much: a subscriber, which never
+/// sends much, does not take more.
+const FIRST_READ: usize = 4 << 10;
 /// How much is read at once.
 const READ: usize = 64 << 10;
 /// How much is read from one peer before the others' turn.
@@ -31,6 +34,8 @@ pub(super) struct Link {
     connected: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// How much is read at once from this peer.
+    read_size: usize,
     /// Received and not yet understood: `inbox[start..end]`.
     inbox: Vec<u8>,
     start: usize,
@@ -89,6 +94,7 @@ impl Link {
             readable: false,
             // A connection being made becomes writable when it is there.
             writable: dial.is_none(),
+            read_size: FIRST_READ,
             inbox: Vec::new(),
             start: 0,
             end: 0,
@@ -124,6 +130,9 @@ impl Link {
             match self.stream.read(free) {
                 Ok(0) => return Err(Ended::Io(ErrorKind::UnexpectedEof.into())),
                 Ok(n) => {
+                    if n == free.len() {
+                        self.read_size = READ;
+                    }
                     self.end += n;
                     turn += n;
                 }
@@ -150,8 +159,10 @@ impl Link {
             self.start += input.consumed;
             match input.event {
                 Some(event) => {
-                    // What `each` has to say comes after what the protocol has.
-                    collect(&mut self.peer, &mut self.control);
+                    if let Event::Ready(_) = event {
+                        // What `each` has to say comes after our READY.
+                        collect(&mut self.peer, &mut self.control);
+                    }
                     if !each(&mut self.peer, event, &mut self.control)? {
                         return Ok(false);
                     }
@@ -175,12 +186,12 @@ impl Link {
             self.inbox = Vec::new();
             (self.start, self.end) = (0, 0);
         }
-        if self.start > 0 && (unread == 0 || self.inbox.len() - self.start < needed.max(READ / 2)) {
+        if self.start > 0 && (unread == 0 || self.inbox.len() - self.start < needed.max(self.read_size / 2)) {
             self.inbox.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unread);
         }
         // It grows with the bytes that come, not with the length that the peer announced.
-        let size = needed.min(2 * unread).max(READ);
+        let size = needed.min(2 * unread).max(self.read_size);
         if self.inbox.len() < size {
             self.inbox.resize(size, 0);
         }
@@ -189,7 +200,10 @@ impl Link {
     /// What has to go out before any message: protocol bytes, and what was put there by `read`'s
     /// `each`. To be asked between messages only.
     pub(super) fn control(&mut self) -> &[u8] {
-        collect(&mut self.peer, &mut self.control);
+        // One at a time: a peer that asks without listening shall not pile up answers.
+        if self.control.is_empty() {
+            collect(&mut self.peer, &mut self.control);
+        }
         self.control.get(self.control_sent..).unwrap_or_default()
     }
 
