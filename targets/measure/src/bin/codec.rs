@@ -124,7 +124,7 @@ fn peers(input: &[u8], out: &mut [u8]) {
             Err(error) => {
                 black_box(error.is_permanent());
                 if let PeerError::Refused { reason } = error {
-                    black_box(reason.as_bytes());
+                    black_box(reason.to_bytes());
                 }
                 show::<(), _>(Err(error));
             }
