@@ -58,7 +58,9 @@ pub fn make_once(dir: &Path, fill: impl FnOnce(&Path)) {
     if dir.exists() {
         return;
     }
-    let own = dir.with_extension(format!("tmp{}", process::id()));
+    let mut own = dir.as_os_str().to_owned();
+    own.push(format!(".{}", process::id()));
+    let own = PathBuf::from(own);
     let _ = fs::remove_dir_all(&own);
     fs::create_dir_all(&own).expect("a directory under target/");
     fill(&own);

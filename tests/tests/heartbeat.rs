@@ -78,7 +78,7 @@ fn a_subscriber_pings_and_closes_on_a_peer_that_falls_silent<T: Ours>(transport:
 fn impatient() -> Options {
     Options {
         heartbeat: Some(Duration::from_millis(100)),
-        heartbeat_timeout: Duration::from_millis(500),
+        heartbeat_timeout: Duration::from_secs(1),
         ..Options::default()
     }
 }
