@@ -444,7 +444,7 @@ fn an_error_takes_the_place_of_what_was_not_yet_sent() {
     ));
     let rest = output(&mut peer, 30);
     assert_eq!(rest[..34], Greeting::OURS.encode()[30..]);
-    assert_eq!(rest[34..], *b"\x04\x14\x05ERROR\x0dbad handshake");
+    assert_eq!(rest[34..], *b"\x04\x15\x05ERROR\x0eprotocol error");
 }
 
 #[test]

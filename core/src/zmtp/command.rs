@@ -110,7 +110,7 @@ fn encode(
 
 // The names, with their length bytes.
 const READY: &[u8] = b"\x05READY";
-pub(super) const ERROR: &[u8] = b"\x05ERROR";
+const ERROR: &[u8] = b"\x05ERROR";
 const SUBSCRIBE: &[u8] = b"\x09SUBSCRIBE";
 const CANCEL: &[u8] = b"\x06CANCEL";
 pub(super) const PING: &[u8] = b"\x04PING";
@@ -219,18 +219,16 @@ pub(super) enum PropertyHead<'a> {
 impl<'a> PropertyHead<'a> {
     /// Reads the head at the front of `bytes`; `left` are the bytes from here to the end of READY.
     pub(super) fn read(bytes: &'a [u8], left: usize) -> Result<Self, BadMetadata> {
-        let Some((&name_len, rest)) = bytes.split_first() else {
+        let Some(&name_len) = bytes.first() else {
             return Ok(PropertyHead::Incomplete(1));
         };
         let size = 1 + usize::from(name_len) + 4;
         let room = left.checked_sub(size).ok_or(BadMetadata)?;
-        let Some((name, rest)) = rest.split_at_checked(usize::from(name_len)) else {
+        let Some([_, name @ .., a, b, c, d]) = bytes.get(..size) else {
             return Ok(PropertyHead::Incomplete(size));
         };
-        let Some((&value, _)) = rest.split_first_chunk() else {
-            return Ok(PropertyHead::Incomplete(size));
-        };
-        match usize::try_from(u32::from_be_bytes(value)) {
+        let value = u32::from_be_bytes([*a, *b, *c, *d]);
+        match usize::try_from(value) {
             Ok(value) if value <= room => Ok(PropertyHead::Whole { name, size, value }),
             _ => Err(BadMetadata),
         }

@@ -99,19 +99,10 @@ impl PeerError {
         )
     }
 
-    /// What the peer is told in an ERROR command, at most 16 bytes; `None` where it could not read
-    /// one, or where it should simply come back.
-    pub(super) const fn reason(&self) -> Option<&'static str> {
-        match self {
-            PeerError::ExpectedReady
-            | PeerError::BadMetadata
-            | PeerError::IncompatibleSocketType { .. } => Some("bad handshake"),
-            PeerError::FrameTooLarge { .. }
-            | PeerError::MessageTooLarge { .. }
-            | PeerError::SubscriptionTooLong { .. } => Some("too large"),
-            PeerError::MissingDelimiter => Some("no delimiter"),
-            _ => None,
-        }
+    /// Whether the peer is told by an ERROR command: not if it cannot read one, and not if it should
+    /// simply come back.
+    pub(super) const fn is_told(&self) -> bool {
+        self.is_permanent() && !matches!(self, PeerError::Greeting(_) | PeerError::Refused { .. })
     }
 }
 
@@ -168,8 +159,9 @@ impl ShortText {
     pub(super) const MAX: usize = 8;
 
     pub(super) fn new(text: &[u8]) -> Self {
-        let start = text.iter().take(Self::MAX).rev();
-        ShortText(start.fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        ShortText((0..Self::MAX).rev().fold(0, |number, at| {
+            number << 8 | u64::from(text.get(at).copied().unwrap_or(0))
+        }))
     }
 
     /// The text, and zeros after it.

@@ -196,9 +196,9 @@ pub struct Peer {
     version: (u8, u8),
     /// The time to live of the last PING, in tenths of a second, if no bytes have followed it.
     ttl: u16,
-    /// Context of the PONG, or reason of the ERROR, that is to be sent.
-    text: [u8; command::MAX_CONTEXT],
-    text_len: u8,
+    /// Of the PONG that is to be sent.
+    context: [u8; command::MAX_CONTEXT],
+    context_len: u8,
     /// What is to be sent: a set of the bits below.
     pending: u8,
     /// Which of it is under way, and how many of its bytes have left.
@@ -233,6 +233,8 @@ const NEVER: u64 = u64::MAX;
 const OUR_GREETING: &[u8] = &Greeting::OURS.encode();
 /// READY up to the length of our socket's type.
 const OUR_READY: &[u8] = b"\x05READY\x0bSocket-Type\0\0\0";
+/// The same for all errors: which it is, our side knows.
+const OUR_ERROR: &[u8] = b"\x05ERROR\x0eprotocol error";
 
 impl Peer {
     /// A connection that was established at `now` (milliseconds on any clock that does not go
@@ -261,8 +263,8 @@ impl Peer {
             theirs: None,
             version: (0, 0),
             ttl: 0,
-            text: [0; command::MAX_CONTEXT],
-            text_len: 0,
+            context: [0; command::MAX_CONTEXT],
+            context_len: 0,
             pending: GREETING,
             sending: 0,
             sent: 0,
@@ -326,11 +328,10 @@ impl Peer {
                 self.sending = self.pending & self.pending.wrapping_neg();
                 self.sent = 0;
             }
-            let (mut head, mut fields) = ([0; 2], [0; 2]);
             let mut sent = usize::from(self.sent);
             let start = written;
             let mut whole = true;
-            for part in self.item(&mut head, &mut fields) {
+            for part in self.item(&mut [0; 4]) {
                 let left = part.get(sent..).unwrap_or_default();
                 sent = sent.saturating_sub(part.len());
                 let free = out.get_mut(written..).unwrap_or_default();
@@ -688,7 +689,11 @@ impl Peer {
         if let Some((&ttl, context)) = arguments.split_first_chunk() {
             self.ttl = u16::from_be_bytes(ttl);
             if self.sending != PONG {
-                self.set_text(context);
+                self.context_len = 0;
+                for (to, from) in self.context.iter_mut().zip(context) {
+                    *to = *from;
+                    self.context_len += 1;
+                }
                 self.pending |= PONG;
             }
         }
@@ -733,56 +738,39 @@ impl Peer {
         }
     }
 
-    /// What is being sent, in pieces.
-    fn item<'s>(&'s self, head: &'s mut [u8; 2], fields: &'s mut [u8; 2]) -> [&'s [u8]; 4] {
-        let text = self
-            .text
-            .get(..usize::from(self.text_len))
-            .unwrap_or_default();
-        let ty = self.ours.name();
-        let (name, field_count, rest) = match self.sending {
+    /// What is being sent, in pieces; `own` is for what none of them has.
+    fn item<'s>(&'s self, own: &'s mut [u8; 4]) -> [&'s [u8]; 4] {
+        let context = self.context.get(..usize::from(self.context_len));
+        let ty = self.ours.name().as_bytes();
+        let ttl = self.heartbeat.ttl.to_be_bytes();
+        let (name, fields, field_count, rest) = match self.sending {
             GREETING => return [OUR_GREETING, &[], &[], &[]],
-            READY => {
-                fields[0] = ty.len() as u8;
-                (OUR_READY, 1, ty.as_bytes())
-            }
-            ERROR => {
-                fields[0] = self.text_len;
-                (command::ERROR, 1, text)
-            }
-            PONG => (command::PONG, 0, text),
-            _ => {
-                *fields = self.heartbeat.ttl.to_be_bytes();
-                (command::PING, 2, &[][..])
-            }
+            READY => (OUR_READY, [ty.len() as u8, 0], 1, ty),
+            ERROR => (OUR_ERROR, [0; 2], 0, &[][..]),
+            PONG => (command::PONG, [0; 2], 0, context.unwrap_or_default()),
+            _ => (command::PING, ttl, 2, &[][..]),
         };
-        *head = [COMMAND, (name.len() + field_count + rest.len()) as u8];
-        let fields = fields.get(..field_count).unwrap_or_default();
-        [head, name, fields, rest]
+        let len = name.len() + field_count + rest.len();
+        *own = [COMMAND, len as u8, fields[0], fields[1]];
+        let (head, fields) = own.split_at(2);
+        [
+            head,
+            name,
+            fields.get(..field_count).unwrap_or_default(),
+            rest,
+        ]
     }
 
-    fn set_text(&mut self, text: &[u8]) {
-        self.text_len = 0;
-        for (to, from) in self.text.iter_mut().zip(text) {
-            *to = *from;
-            self.text_len += 1;
-        }
-    }
-
-    /// Ends the connection: what is under way is still to be sent, and a word to the peer.
+    /// Ends the connection.
     #[cold]
     fn fail(&mut self, error: PeerError) -> PeerError {
-        if self.phase == Phase::Failed {
-            return error;
-        }
-        self.phase = Phase::Failed;
-        // The text of a PONG that is halfway out is needed.
-        match error.reason() {
-            Some(reason) if self.sending != PONG => {
-                self.set_text(reason.as_bytes());
-                self.pending = self.pending & GREETING | self.sending | ERROR;
+        if self.phase != Phase::Failed {
+            self.phase = Phase::Failed;
+            // What is under way is finished.
+            self.pending &= self.sending | GREETING;
+            if error.is_told() {
+                self.pending |= ERROR;
             }
-            _ => self.pending = self.sending,
         }
         error
     }
