@@ -27,18 +27,24 @@ trap 'rm -rf "$scratch"' EXIT
 
 # Package lists of our own: the system's may be old, and are not ours to update.
 apt_lists() {
-    command -v apt-get dpkg-deb > /dev/null || die "no apt-get here to fetch $1 with; $2"
+    { command -v apt-get && command -v dpkg-deb; } > /dev/null || die "no apt-get here to fetch $1 with; $2"
     apt=(-o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=)
     mkdir -p "$scratch"/lists/partial "$scratch"/cache/archives/partial
     apt-get "${apt[@]}" -qq update >&2 || die "apt-get update failed (no network?); $2"
 }
 # fetch PACKAGE=VERSION...: the packages, in $scratch.
-fetch() { rm -f "$scratch"/*.deb; (cd "$scratch" && apt-get "${apt[@]}" -qq download "$@" >&2) || die "apt-get cannot download $*"; }
+fetch() {
+    rm -f "$scratch"/*.deb
+    (cd "$scratch" && apt-get "${apt[@]}" -qq download "$@" >&2) || die "apt-get cannot download $*"
+}
 
 debian_compiler() {
     local hint="install it with: rustup target add $target"
-    local out=$tools/compiler host version minor llvm source lib
+    local out=$tools/compiler host lld version minor llvm source lib
     host=$(rustc -vV | sed -n 's/^host: //p')
+    # Debian's package has no linker of its own; the one beside rustup's compiler needs no ARM gcc.
+    lld=$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-lld
+    [ -x "$lld" ] || die "no rust-lld beside $(command -v rustc); $hint"
     say "rustup has no $target; unpacking Debian's rustc (once, a minute or so)"
     apt_lists "a compiler for $target" "$hint"
     version=$(apt-cache "${apt[@]}" policy rust-web-src | awk '/Candidate/ { print $2 }')
@@ -58,9 +64,6 @@ debian_compiler() {
         tar -x -C "$out" --wildcards "./usr/src/$source/library/*"
     mkdir -p "$out/usr/lib/rustlib/src" "$out/usr/lib/rustlib/$host/bin"
     ln -sfn "../../../src/$source" "$out/usr/lib/rustlib/src/rust"
-    # Debian's package has no linker of its own; the one beside rustup's compiler needs no ARM gcc.
-    lld=$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-lld
-    [ -x "$lld" ] || die "no rust-lld beside $(command -v rustc); $hint"
     ln -sfn "$lld" "$out/usr/lib/rustlib/$host/bin/rust-lld"
     script "$out/rustc" "LD_LIBRARY_PATH='$out/usr/lib/$(uname -m)-linux-gnu' exec '$out/usr/bin/rustc' \"\$@\""
 
