@@ -181,6 +181,13 @@ impl<'b> Subscriber<'b> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Subscriber<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Subscriber({})", self.peer);
+    }
+}
+
 /// A subscriber and what becomes of its messages.
 #[cfg(any(feature = "sync", feature = "async"))]
 struct Handing<'s, 'b, F> {

@@ -253,6 +253,13 @@ impl<'a> Certificate<'a> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Certificate<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Certificate({})", self.common_name);
+    }
+}
+
 /// A CA that is trusted.
 ///
 /// Who trusts it says so by keeping it: nothing vouches for a CA, and the signature on its own
@@ -264,6 +271,13 @@ pub struct TrustAnchor<'a> {
     not_before: u64,
     not_after: u64,
     revoked: &'a [&'a [u8]],
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for TrustAnchor<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "TrustAnchor({})", self.public_key);
+    }
 }
 
 impl<'a> TrustAnchor<'a> {

@@ -135,6 +135,14 @@ impl Signer for P256Signer<'_> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for P256Signer<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        // The key is nobody's business.
+        defmt::write!(f, "P256Signer({})", self.public_key());
+    }
+}
+
 impl fmt::Debug for P256Signer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("P256Signer").finish_non_exhaustive()
@@ -150,6 +158,13 @@ impl fmt::Debug for P256Signer<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct P256Verifier<'a> {
     anchors: &'a [TrustAnchor<'a>],
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for P256Verifier<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "P256Verifier({})", self.anchors);
+    }
 }
 
 impl<'a> P256Verifier<'a> {
@@ -223,6 +238,14 @@ impl Verifier for P256Verifier<'_> {
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyingKey(ecdsa::VerifyingKey);
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for VerifyingKey {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let point = self.0.to_sec1_point(true);
+        defmt::write!(f, "VerifyingKey({=[u8]:02x})", point.as_bytes());
+    }
+}
 
 impl VerifyingKey {
     /// The key for a point of the curve as SEC 1 section 2.3.3 writes it, uncompressed (65 bytes)

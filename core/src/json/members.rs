@@ -24,6 +24,7 @@ use super::{Error, ErrorKind};
 /// assert_eq!(&text[msg.span], br#""msg":{"a":[1,2]}"#);
 /// ```
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Members<'a> {
     len: usize,
     /// What follows the opening brace or a comma.
@@ -32,6 +33,7 @@ pub struct Members<'a> {
 
 /// A member of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Member<'a> {
     /// The key as it stands in the text: escaped, without the quotes.
     pub key: &'a str,

@@ -18,6 +18,7 @@ use super::{Error, ErrorKind, Writer};
 ///
 /// The stack it uses grows with the depth of the value, as is usual with `Serialize`.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Serializer<'w, 'b> {
     writer: &'w mut Writer<'b>,
 }
@@ -224,6 +225,7 @@ impl<'w, 'b> ser::Serializer for Serializer<'w, 'b> {
 
 /// A list that is being written.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct List<'w, 'b> {
     writer: &'w mut Writer<'b>,
     empty: bool,
@@ -247,6 +249,7 @@ impl List<'_, '_> {
 
 /// An object that is being written.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Members<'w, 'b> {
     writer: &'w mut Writer<'b>,
     object: Object,

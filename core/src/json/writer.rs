@@ -46,6 +46,13 @@ pub struct Writer<'b> {
 /// What every inner step returns; whoever knows the offset adds it.
 pub(super) type Step = Result<(), ErrorKind>;
 
+#[cfg(feature = "defmt")]
+impl defmt::Format for Writer<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Writer({})", self.len);
+    }
+}
+
 impl<'b> Writer<'b> {
     /// A writer at the beginning of the buffer.
     pub fn new(buffer: &'b mut [u8]) -> Self {
@@ -452,6 +459,7 @@ impl<'b> Writer<'b> {
 
 /// An object that is being written.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Object {
     /// Where the index stood when it was opened.
     index: usize,

@@ -45,6 +45,7 @@ impl<T: Serialize + ?Sized> Payload for T {
 
 /// JSON text as a message's `msg`; it is canonicalized on the way.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Text<'a> {
     /// The text.
     pub json: &'a [u8],
@@ -61,6 +62,7 @@ impl Payload for Text<'_> {
 /// A message ready to be sent: frame 0 is [`topic`](Self::topic), frame 1 the concatenation of
 /// [`body`](Self::body).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Encoded<'e> {
     topic: &'e str,
     certificate: Option<&'e [u8]>,

@@ -295,6 +295,18 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     }
 }
 
+#[cfg(feature = "defmt")]
+impl<const LINKS: usize, const PREFIXES: usize> defmt::Format for Publisher<'_, LINKS, PREFIXES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "Publisher({} subscribers, {} lost)",
+            self.subscribers(),
+            self.lost
+        );
+    }
+}
+
 /// One connection of a publisher's.
 #[cfg(any(feature = "sync", feature = "async"))]
 struct PublisherLink<'p, 'b, const LINKS: usize, const PREFIXES: usize> {

@@ -43,6 +43,7 @@ impl Cursor {
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Record<'r> {
     /// Its number; they count from 0.
     pub number: u64,
@@ -54,6 +55,7 @@ pub struct Record<'r> {
 
 /// What lies at a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next<'r> {
     /// Nothing yet: everything was read.
     Empty,
@@ -246,6 +248,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
             self.start = 0;
             self.wrap = None;
         }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<B> defmt::Format for Ring<B> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Ring({}..{})", self.first, self.next);
     }
 }
 

@@ -77,6 +77,13 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
     }
 }
 
+#[cfg(feature = "defmt")]
+impl<const LINKS: usize, const PREFIXES: usize> defmt::Format for Shared<'_, LINKS, PREFIXES> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::Format::format(&*self.publisher.borrow(), f);
+    }
+}
+
 /// An open connection; closed when dropped.
 struct Open<'s, 'b, const LINKS: usize, const PREFIXES: usize> {
     shared: &'s Shared<'b, LINKS, PREFIXES>,
