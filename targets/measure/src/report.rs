@@ -16,6 +16,7 @@ pub(crate) const IMAGES: &[&str] = &[
     "zmtp_pub",
     "publish_unsigned",
     "publish_signed",
+    "device",
 ];
 
 /// By how much a figure may grow before [`compare`] complains, in percent.
@@ -119,6 +120,15 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
             ("signed", "publish_signed"),
         ],
     );
+
+    page.push_str("\n## A device\n\n");
+    page.push_str(
+        "The device that `core/README.md` shows, without a network stack: four subscribers connect \
+        and subscribe (connect), a reading is encoded, signed and put in the ring (reading), and \
+        goes out to all four (send). Static RAM is the ring of 4 KiB and the four connections. \
+        The scratch buffer of 1 KiB is on the stack.\n\n",
+    );
+    table(&mut page, builds, &[("device", "device")]);
 
     page.push_str("\n## Signing and judging\n\n");
     page.push_str(
