@@ -126,10 +126,13 @@ impl<'t> Canonicalizer<'t, '_> {
     /// Skips whitespace; the next byte.
     #[inline]
     fn peek(&mut self) -> Result<u8, ErrorKind> {
-        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+        while let Some((&byte, rest)) = self.rest.split_first() {
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Ok(byte);
+            }
             self.rest = rest;
         }
-        self.rest.first().copied().ok_or(ErrorKind::UnexpectedEnd)
+        Err(ErrorKind::UnexpectedEnd)
     }
 
     fn skip(&mut self, count: usize) {

@@ -32,6 +32,7 @@
 //! ```
 
 mod canonicalizer;
+mod digits;
 mod error;
 mod float;
 mod members;

@@ -16,7 +16,7 @@ use core::cmp::Ordering;
 
 use crate::copy::{copy, shift_down};
 
-use super::string::{join_surrogates, read_escape, specials};
+use super::string::{join_surrogates, read_escape};
 
 /// Compares two keys of canonical text, as they stand in it without their quotes, in the order of
 /// canonical text: by code point, after unescaping.
@@ -25,29 +25,28 @@ pub fn compare_keys(a: &str, b: &str) -> Ordering {
 }
 
 /// The same for texts that begin behind the key's opening quote and may go on behind the closing
-/// one. Eight bytes decide nearly always.
+/// one.
 #[inline]
 pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
-    if let (Some(first_of_a), Some(first_of_b)) = (a.first_chunk(), b.first_chunk()) {
-        let (a, b) = (
-            u64::from_le_bytes(*first_of_a),
-            u64::from_le_bytes(*first_of_b),
-        );
-        let difference = a ^ b;
-        let stop = specials(a) | specials(b); // in canonical text: a quote or a backslash
-        if difference.trailing_zeros() / 8 < stop.trailing_zeros() / 8 {
-            let byte = difference.trailing_zeros() & !7;
-            return ((a >> byte) as u8).cmp(&((b >> byte) as u8));
+    let plain = |byte| !matches!(byte, b'"' | b'\\');
+    let mut same = 0;
+    for (&x, &y) in a.iter().zip(b) {
+        if x != y && plain(x) && plain(y) {
+            return x.cmp(&y);
         }
+        if x != y || !plain(x) {
+            break;
+        }
+        same += 1;
     }
-    compare_slowly(a, b)
+    compare_code_points(a, b, same)
 }
 
-fn compare_slowly(a: &[u8], b: &[u8]) -> Ordering {
-    let same = |(x, y): &(&u8, &u8)| x == y && !matches!(x, b'"' | b'\\');
-    let seen = a.iter().zip(b).take_while(same).count();
+/// Compares what follows the first `same` bytes.
+#[inline(never)]
+fn compare_code_points(a: &[u8], b: &[u8], same: usize) -> Ordering {
     let [a, b] = [a, b].map(|text| CodePoints {
-        text: text.get(seen..).unwrap_or_default(),
+        text: text.get(same..).unwrap_or_default(),
     });
     a.cmp(b)
 }

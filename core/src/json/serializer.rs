@@ -259,7 +259,7 @@ pub struct Members<'w, 'b> {
 
 impl Members<'_, '_> {
     fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        step(self.writer, |writer| writer.begin_member(&self.object))?;
+        step(self.writer, |writer| writer.begin_member(&mut self.object))?;
         key.serialize(Key {
             writer: self.writer,
         })?;

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::copy::copy;
 
+use super::digits::Digits;
 use super::float::{Decimal, shortest};
-use super::order::{Word, compare, from_word, sort_members};
+use super::order::{compare, sort_members};
 use super::serializer::Serializer;
 use super::string::{
     first_marked, is_plain, low_bytes, read_utf8, short_escape, specials, split_surrogates,
@@ -310,15 +311,19 @@ impl<'b> Writer<'b> {
 
     pub(super) fn integer(&mut self, negative: bool, value: u64) -> Step {
         let mut digits = Digits::new();
+        if negative {
+            digits.push_byte(b'-');
+        }
         digits.push(value);
-        digits.sign(negative);
         self.put(digits.as_bytes())
     }
 
     pub(super) fn wide_integer(&mut self, negative: bool, value: u128) -> Step {
         let mut digits = Digits::new();
+        if negative {
+            digits.push_byte(b'-');
+        }
         digits.push_wide(value);
-        digits.sign(negative);
         self.put(digits.as_bytes())
     }
 
@@ -363,10 +368,13 @@ impl<'b> Writer<'b> {
         }
         if exponential {
             self.put(if point > 0 { b"e+" } else { b"e-" })?;
-            let mut exponent = Digits::new();
-            exponent.push((point - 1).unsigned_abs().into());
-            exponent.pad(2);
-            self.put(exponent.as_bytes())?;
+            let exponent = (point - 1).unsigned_abs();
+            let mut digits = Digits::new();
+            if exponent < 10 {
+                digits.push_byte(b'0');
+            }
+            digits.push(exponent.into());
+            self.put(digits.as_bytes())?;
         }
         Ok(())
     }
@@ -375,6 +383,8 @@ impl<'b> Writer<'b> {
     pub(super) fn object(&self) -> Object {
         Object {
             index: self.index,
+            key: 0,
+            key_before: 0,
             sorted: true,
         }
     }
@@ -390,28 +400,30 @@ impl<'b> Writer<'b> {
         let word = self.pop();
         let object = Object {
             index: self.buffer.len().saturating_sub((word & !3) as usize),
+            key: self.top() as usize,
+            key_before: 0,
             sorted: word & 2 != 0,
         };
         (object, word & 1 != 0)
     }
 
     /// Begins a member of the object; its key comes next.
-    pub(super) fn begin_member(&mut self, object: &Object) -> Step {
+    #[inline]
+    pub(super) fn begin_member(&mut self, object: &mut Object) -> Step {
         if self.index != object.index {
             self.byte(b',')?;
+            object.key_before = object.key;
         }
+        object.key = self.len;
         self.push(self.len as u32)
     }
 
     /// Ends a member's key; its value comes next.
+    #[inline]
     pub(super) fn end_key(&mut self, object: &mut Object) -> Step {
-        let words = self.buffer.get(self.index..object.index);
-        if object.sorted
-            && let [this, before, ..] = words.unwrap_or_default().as_chunks().0
-        {
-            let key = |start: &Word| self.buffer.get(from_word(*start) + 1..);
-            let [this, before] = [this, before].map(|start| key(start).unwrap_or_default());
-            object.sorted = compare(before, this).is_lt();
+        if object.sorted && object.key_before != 0 {
+            let key = |start: usize| self.buffer.get(start + 1..).unwrap_or_default();
+            object.sorted = compare(key(object.key_before), key(object.key)).is_lt();
         }
         self.byte(b':')
     }
@@ -448,10 +460,15 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    /// Takes a number off the index.
-    fn pop(&mut self) -> u32 {
+    /// The number that was put on the index last.
+    fn top(&self) -> u32 {
         let words = self.buffer.get(self.index..).unwrap_or_default();
-        let number = words.first_chunk().copied().map_or(0, u32::from_le_bytes);
+        words.first_chunk().copied().map_or(0, u32::from_le_bytes)
+    }
+
+    /// Takes it off the index.
+    fn pop(&mut self) -> u32 {
+        let number = self.top();
         self.index = self.buffer.len().min(self.index + 4);
         number
     }
@@ -463,77 +480,9 @@ impl<'b> Writer<'b> {
 pub(super) struct Object {
     /// Where the index stood when it was opened.
     index: usize,
+    /// Where the last key begins in the text, and where the one before it does; 0 for none.
+    key: usize,
+    key_before: usize,
     /// Whether the keys came in strictly ascending order so far.
     sorted: bool,
-}
-
-/// The decimal digits of an integer, written from the last to the first.
-struct Digits {
-    bytes: [u8; 40],
-    start: usize,
-}
-
-impl Digits {
-    fn new() -> Self {
-        Digits {
-            bytes: [0; 40],
-            start: 40,
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    fn byte(&mut self, byte: u8) {
-        self.start = self.start.saturating_sub(1);
-        if let Some(slot) = self.bytes.get_mut(self.start) {
-            *slot = byte;
-        }
-    }
-
-    fn sign(&mut self, negative: bool) {
-        if negative {
-            self.byte(b'-');
-        }
-    }
-
-    fn pad(&mut self, width: usize) {
-        while self.bytes.len() - self.start < width {
-            self.byte(b'0');
-        }
-    }
-
-    fn push_wide(&mut self, mut value: u128) {
-        const PIECE: u128 = 1_000_000_000_000_000_000;
-        while value > u128::from(u64::MAX) {
-            let width = self.bytes.len() - self.start + 18;
-            self.push((value % PIECE) as u64);
-            self.pad(width);
-            value /= PIECE;
-        }
-        self.push(value as u64);
-    }
-
-    /// In pieces that a 32-bit machine can divide.
-    fn push(&mut self, mut value: u64) {
-        const PIECE: u64 = 1_000_000_000;
-        while value > u64::from(u32::MAX) {
-            let width = self.bytes.len() - self.start + 9;
-            self.push_piece((value % PIECE) as u32);
-            self.pad(width);
-            value /= PIECE;
-        }
-        self.push_piece(value as u32);
-    }
-
-    fn push_piece(&mut self, mut value: u32) {
-        loop {
-            self.byte(b'0' + (value % 10) as u8);
-            value /= 10;
-            if value == 0 {
-                return;
-            }
-        }
-    }
 }
