@@ -63,8 +63,8 @@ pub const MAX_INTEGER_DIGITS: usize = 4300;
 /// written.
 ///
 /// # Sizes
-/// `out` must hold the text, and 4 bytes for each member of the objects that are open at a time.
-/// Beyond 4 GiB it is not used.
+/// `out` must hold the text, and 4 bytes for each member of the objects that are open at a time. A
+/// member that is repeated takes its room until the object closes. Beyond 4 GiB it is not used.
 ///
 /// # Time
 /// As for [`canonicalize`]: linear, but for objects whose members come out of order.
