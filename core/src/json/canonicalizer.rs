@@ -45,10 +45,7 @@ pub fn canonicalize(text: &[u8], out: &mut [u8], depth_limit: usize) -> Result<u
     };
     match canonicalizer.text() {
         Ok(()) => Ok(canonicalizer.writer.position()),
-        Err(kind) => Err(Error {
-            kind,
-            offset: text.len() - canonicalizer.rest.len(),
-        }),
+        Err(kind) => Err(kind.at(text.len() - canonicalizer.rest.len())),
     }
 }
 

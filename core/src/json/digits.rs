@@ -72,7 +72,7 @@ impl Digits {
 /// The eight digits of a number below 10^8, a byte each, the first one lowest. All eight are made
 /// at once, by splitting in half three times; the products divide by 100 and by 10.
 fn eight_digits(value: u64) -> u64 {
-    let fours = value / 10_000 | ((value % 10_000) << 32);
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
     let high = ((fours * 5_243) >> 19) & 0x0000_007f_0000_007f;
     let twos = high | ((fours - high * 100) << 16);
     let high = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;

@@ -58,6 +58,12 @@ pub enum ErrorKind {
     Custom,
 }
 
+impl ErrorKind {
+    pub(super) fn at(self, offset: usize) -> Error {
+        Error { kind: self, offset }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.kind, self.offset)

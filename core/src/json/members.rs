@@ -132,24 +132,34 @@ fn value_len(text: &[u8]) -> Option<usize> {
 /// # Ok::<(), fedmsg_core::json::Error>(())
 /// ```
 pub fn unescape<'o>(string: &[u8], out: &'o mut [u8]) -> Result<&'o str, Error> {
+    let (rest, end) = match string {
+        [b'"', rest @ ..] => (rest, &b"\""[..]),
+        [] => return Err(ErrorKind::UnexpectedEnd.at(0)),
+        _ => return Err(ErrorKind::UnexpectedByte.at(0)),
+    };
+    read_characters(rest, end, out).map_err(|error| error.kind.at(error.offset + 1))
+}
+
+/// The same for what stands between the quotes: a [`Member`]'s key, an
+/// [`EscapedStr`](super::EscapedStr).
+pub fn unescape_inside<'o>(escaped: &str, out: &'o mut [u8]) -> Result<&'o str, Error> {
+    read_characters(escaped.as_bytes(), b"", out)
+}
+
+/// Reads characters up to where `end` is all that is left.
+fn read_characters<'o>(text: &[u8], end: &[u8], out: &'o mut [u8]) -> Result<&'o str, Error> {
     let mut reader = Unescape {
-        rest: string,
+        rest: text,
         out,
         len: 0,
     };
-    match reader.string() {
+    match reader.characters(end) {
         Ok(()) => {
             let Unescape { out, len, .. } = reader;
-            let text = out.get(..len).unwrap_or_default();
-            core::str::from_utf8(text).map_err(|_| Error {
-                kind: ErrorKind::InvalidUtf8,
-                offset: 0,
-            })
+            let written = out.get(..len).unwrap_or_default();
+            core::str::from_utf8(written).map_err(|_| ErrorKind::InvalidUtf8.at(0))
         }
-        Err(kind) => Err(Error {
-            kind,
-            offset: string.len() - reader.rest.len(),
-        }),
+        Err(kind) => Err(kind.at(text.len() - reader.rest.len())),
     }
 }
 
@@ -161,20 +171,17 @@ struct Unescape<'s, 'o> {
 }
 
 impl Unescape<'_, '_> {
-    fn string(&mut self) -> Result<(), ErrorKind> {
-        self.rest = match self.rest {
-            [b'"', rest @ ..] => rest,
-            [] => return Err(ErrorKind::UnexpectedEnd),
-            _ => return Err(ErrorKind::UnexpectedByte),
-        };
+    fn characters(&mut self, end: &[u8]) -> Result<(), ErrorKind> {
         loop {
             let plain = plain_len(self.rest);
             let (plain, rest) = self.rest.split_at_checked(plain).unwrap_or_default();
             self.put(plain)?;
             self.rest = rest;
+            if rest == end {
+                return Ok(());
+            }
             self.rest = match rest {
                 [] => return Err(ErrorKind::UnexpectedEnd),
-                [b'"'] => return Ok(()),
                 [b'"', rest @ ..] => {
                     self.rest = rest;
                     return Err(ErrorKind::TrailingData);
@@ -184,9 +191,9 @@ impl Unescape<'_, '_> {
                     self.put(character.encode_utf8(&mut [0; 4]).as_bytes())?;
                     rest
                 }
-                [0x7f, tail @ ..] => {
+                [0x7f, rest @ ..] => {
                     self.put(&[0x7f])?;
-                    tail
+                    rest
                 }
                 [0x80..=0xff, ..] => {
                     let (character, rest) = read_utf8(rest).ok_or(ErrorKind::InvalidUtf8)?;

@@ -37,16 +37,20 @@ mod error;
 mod float;
 mod members;
 mod order;
+mod reader;
 mod serializer;
 mod string;
 mod writer;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use canonicalizer::canonicalize;
 pub use error::{Error, ErrorKind};
-pub use members::{Member, Members, unescape};
+pub use members::{Member, Members, unescape, unescape_inside};
 pub use order::compare_keys;
+pub use reader::{ReadError, from_slice};
+/// A string that is borrowed as it stands in the text, escapes and all: `serde_json_core`'s.
+pub use serde_json_core::str::EscapedStr;
 pub use serializer::Serializer;
 pub use writer::Writer;
 
@@ -75,17 +79,4 @@ pub fn to_slice<T: Serialize + ?Sized>(value: &T, out: &mut [u8]) -> Result<usiz
     let mut writer = Writer::new(out);
     writer.value(value)?;
     Ok(writer.position())
-}
-
-/// Why a text was not read into a type: `serde_json_core`'s error.
-pub use serde_json_core::de::Error as ReadError;
-/// A string that is borrowed as it stands in the text, escapes and all: `serde_json_core`'s.
-/// [`unescape`] reads it.
-pub use serde_json_core::str::EscapedStr;
-
-/// Reads a value from a JSON text, with `serde_json_core`: any `Deserialize` type that names what
-/// it expects.
-///
-pub fn from_slice<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, ReadError> {
-    serde_json_core::from_slice(text).map(|(value, _)| value)
 }

@@ -131,10 +131,7 @@ impl<'b> Writer<'b> {
     }
 
     pub(super) fn error(&self, kind: ErrorKind) -> Error {
-        Error {
-            kind,
-            offset: self.len,
-        }
+        kind.at(self.len)
     }
 
     #[cold]
