@@ -2,13 +2,18 @@
 //! another parser, and does not depend on how much room there is.
 #![no_main]
 
-use fedmsg_core::json::{ErrorKind, Members, canonicalize, unescape};
+use fedmsg_core::json::{
+    ErrorKind, EscapedStr, Members, canonicalize, from_slice, unescape_inside,
+};
 use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 const DEPTH: usize = 100;
 
 fuzz_target!(|text: &[u8]| {
+    let _ = from_slice::<IgnoredAny>(text);
+    let _ = from_slice::<Vec<(EscapedStr<'_>, f64, Option<u64>)>>(text);
     let mut out = vec![0; 6 * text.len()];
     let canonical = match canonicalize(text, &mut out, DEPTH) {
         Ok(len) => out[..len].to_vec(),
@@ -40,8 +45,7 @@ fuzz_target!(|text: &[u8]| {
     if let (Ok(Value::Object(ours)), Some(members)) = (&ours, Members::new(&canonical)) {
         let mut count = 0;
         for member in members {
-            let key = format!("\"{}\"", member.key);
-            let key = unescape(key.as_bytes(), &mut out).unwrap();
+            let key = unescape_inside(member.key, &mut out).unwrap();
             let value = serde_json::from_slice(member.value).unwrap();
             assert!(same(&ours[key], &value));
             count += 1;
