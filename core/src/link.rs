@@ -105,8 +105,10 @@ pub(crate) fn poll<T>(
 where
     T: embedded_io::Read + embedded_io::Write + embedded_io::ReadReady + embedded_io::WriteReady,
 {
+    let mut more = true;
     for _ in 0..TURNS {
-        if !io.read_ready().map_err(StreamError::Io)? {
+        more = io.read_ready().map_err(StreamError::Io)?;
+        if !more {
             break;
         }
         match io.read(end.space()?).map_err(StreamError::Io)? {
@@ -121,26 +123,27 @@ where
         }
     }
     let deadline = end.tick(now)?;
-    flush(end, io)?;
-    Ok(deadline)
+    more |= flush(end, io)?;
+    Ok(if more { Some(now) } else { deadline })
 }
 
+/// Sends what `io` takes; whether it would have taken more than its turns.
 #[cfg(feature = "sync")]
-fn flush<T>(end: &mut impl End, io: &mut T) -> Result<(), StreamError<T::Error>>
+fn flush<T>(end: &mut impl End, io: &mut T) -> Result<bool, StreamError<T::Error>>
 where
     T: embedded_io::Write + embedded_io::WriteReady,
 {
     for _ in 0..TURNS {
         let bytes = end.outgoing()?;
         if bytes.is_empty() || !io.write_ready().map_err(StreamError::Io)? {
-            break;
+            return Ok(false);
         }
         match io.write(bytes).map_err(StreamError::Io)? {
             0 => return Err(StreamError::Closed),
             n => end.sent(n)?,
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Protocol bytes on their way.

@@ -108,8 +108,14 @@ async fn send<W: Write>(
 ) -> Result<Infallible, StreamError<W::Error>> {
     let mut buffer = [0; CHUNK];
     loop {
+        // What was copied counts as sent at once: in the meantime others use the other end, and if
+        // the stream fails the connection is over anyway.
         let n = poll_fn(|context| {
-            match end.with(|end| end.outgoing().map(|bytes| copy(bytes, &mut buffer))) {
+            let taken = end.with(|end| {
+                let n = copy(end.outgoing()?, &mut buffer);
+                end.sent(n).map(|()| n)
+            });
+            match taken {
                 Ok(0) => {
                     outgoing.0.set(Some(context.waker().clone()));
                     Poll::Pending
@@ -121,7 +127,6 @@ async fn send<W: Write>(
         let bytes = buffer.get(..n).unwrap_or_default();
         writer.write_all(bytes).await.map_err(StreamError::Io)?;
         writer.flush().await.map_err(StreamError::Io)?;
-        end.with(|end| end.sent(n))?;
     }
 }
 

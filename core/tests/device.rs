@@ -342,6 +342,34 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_left_after_a_turn_is_to_be_called_for_at_once() {
+    let mut ring = [0; 4096];
+    let mut publisher: Publisher<'_, 1> = Publisher::signed(&mut ring, &Flash, Limits::DEFAULT);
+    let (mut a, end) = streams(1 << 20);
+    let mut reader = Reader::new(&[b""], end);
+    publisher.open(0);
+    for _ in 0..3 {
+        publisher.poll(0, &mut a, 0).unwrap();
+        reader.poll();
+    }
+    (0..15).for_each(|i| publish(&mut publisher, i));
+    let mut calls = 1;
+    while publisher.poll(0, &mut a, 7).unwrap() == Some(7) {
+        calls += 1;
+    }
+    assert!(calls > 1);
+    while reader
+        .subscriber
+        .poll(&mut reader.stream, 7, |message| {
+            reader.seen.push(number(message))
+        })
+        .unwrap()
+        == Some(7)
+    {}
+    assert_eq!(reader.seen, Vec::from_iter(0..15));
+}
+
+#[test]
 fn a_peer_that_breaks_the_rules_loses_its_connection_alone() {
     let greeting = {
         let (mut stream, end) = streams(4096);
@@ -517,4 +545,58 @@ fn tasks_publish_serve_and_receive_side_by_side() {
         serving.as_mut().poll(&mut context),
         Poll::Ready(StreamError::Closed)
     );
+}
+
+#[test]
+fn a_task_whose_stream_is_stuck_never_mixes_messages() {
+    // What the subscriber does while the first piece of a message is stuck on its way.
+    for resubscribes in [false, true] {
+        let mut ring = [0; 700];
+        let shared: Shared<'_, 1> = Shared::new(Publisher::new(&mut ring, Limits::DEFAULT));
+        let clock = Ticking::default();
+        let (mut a, end) = streams(1000);
+        let mut writer = a.clone();
+        let mut reader = Reader::new(&[b""], end.clone());
+        let mut serving = pin!(shared.serve(&mut a, &mut writer, &clock));
+        let mut context = Context::from_waker(Waker::noop());
+        while shared.subscribers() == 0 {
+            assert!(serving.as_mut().poll(&mut context).is_pending());
+            reader.poll();
+        }
+        // Nothing more goes out before the subscriber reads.
+        let room = 1000 - end.input.borrow().len();
+        end.input.borrow_mut().extend(vec![0; room]);
+        let long = "x".repeat(200);
+        shared
+            .publish(&envelope(1), long.as_str(), &mut [0; 1024])
+            .unwrap();
+        assert!(serving.as_mut().poll(&mut context).is_pending());
+        if resubscribes {
+            end.output.borrow_mut().extend(b"\x00\x01\x00\x00\x01\x01");
+            assert!(serving.as_mut().poll(&mut context).is_pending());
+        }
+        let more = if resubscribes { 3 } else { 10 };
+        for i in 2..more {
+            shared
+                .publish(&envelope(i), long.as_str(), &mut [0; 1024])
+                .unwrap();
+        }
+        let keep = end.input.borrow().len() - room;
+        end.input.borrow_mut().truncate(keep);
+        let mut ended = None;
+        for _ in 0..100 {
+            if ended.is_none()
+                && let Poll::Ready(error) = serving.as_mut().poll(&mut context)
+            {
+                ended = Some(error);
+            }
+            reader.poll();
+        }
+        if resubscribes {
+            assert_eq!((ended, reader.seen), (None, vec![1, 2]));
+        } else {
+            assert_eq!(ended, Some(StreamError::Link(LinkError::TooSlow)));
+            assert!(reader.seen.is_empty());
+        }
+    }
 }

@@ -187,13 +187,15 @@ fn signing_a_text_replaces_its_credentials_and_keeps_the_rest() {
             r#"{"\n":0,"cz":1,"d":2,"topic":"t"}"#,
         ),
         (r#"{"topic":"t"}"#, r#"{"topic":"t"}"#),
+        (r#"{"signature":3}"#, "{}"),
     ] {
         let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
         let n = sign_text(text.as_bytes(), &sum, 64, &mut scratch, &mut out).unwrap();
         let signed = out[..n].to_vec();
         let n = json::canonicalize(&signed, &mut out, 64).unwrap();
         assert_eq!(out[..n], signed, "{text}");
-        assert_eq!(judge("t", &signed, &sum), Ok("sum".into()), "{text}");
+        let valid = validate(None, &signed, &[&sum], 0, 64, &mut scratch);
+        assert_eq!(valid.map(|valid| valid.signer), Ok("sum"), "{text}");
         let mut value: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&signed).unwrap();
         assert_eq!(value.remove("crypto").unwrap(), "sum");
@@ -273,4 +275,38 @@ fn text_as_msg_is_canonicalized() {
     let text = body(&envelope("t").encode(&msg, &mut out).unwrap());
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains(r#""msg":{"a":"\u00e9","b":1.5},"#), "{text}");
+}
+
+#[test]
+fn what_a_buffer_needs_is_more_than_it_has_until_it_is_enough() {
+    let sum = Sum { len: 30, max: 72 };
+    let text = br#"{"topic":"org.example","a":[1,2],"\u00e9":"x"}"#;
+    let (mut scratch, mut out) = ([0; 2048], [0; 1024]);
+    let len = sign_text(text, &sum, 64, &mut scratch, &mut out).unwrap();
+    let signed = out[..len].to_vec();
+    let mut enough = [false; 2];
+    for size in 0..scratch.len() {
+        let scratch = &mut scratch[..size];
+        match sign_text(text, &sum, 64, scratch, &mut out) {
+            Err(Error::BufferTooSmall { needed }) => assert!(needed > size && !enough[0]),
+            result => enough[0] = result.is_ok(),
+        }
+        match validate(Some(b"org.example"), &signed, &[&sum], 0, 64, scratch) {
+            Err(Invalid::BufferTooSmall { needed }) => assert!(needed > size && !enough[1]),
+            result => enough[1] = result.is_ok(),
+        }
+    }
+    assert_eq!(enough, [true; 2]);
+}
+
+#[test]
+fn what_is_valid_is_the_canonical_form_and_not_what_a_repeated_member_hides() {
+    let sum = Sum { len: 30, max: 72 };
+    let (mut scratch, mut out) = ([0; 2048], [0; 1024]);
+    let text = br#"{"msg":"genuine","topic":"t"}"#;
+    let len = sign_text(text, &sum, 64, &mut scratch, &mut out).unwrap();
+    let signed = std::str::from_utf8(&out[..len]).unwrap();
+    let forged = signed.replacen('{', r#"{"msg":"forged","#, 1);
+    let valid = validate(None, forged.as_bytes(), &[&sum], 0, 64, &mut scratch).unwrap();
+    assert_eq!(valid.message, signed.as_bytes());
 }

@@ -21,6 +21,9 @@ use core::{cmp::Ordering, fmt};
 pub struct Valid<'v> {
     /// Who signed it: the common name of the certificate.
     pub signer: &'v str,
+    /// The message in canonical form, with its credentials: this is what was judged. What came over
+    /// the wire may say more, where it repeats a member.
+    pub message: &'v [u8],
 }
 
 /// Why a message is not valid; in the order in which it is looked for.
@@ -89,24 +92,28 @@ pub fn sign_text<S: Signer + ?Sized>(
     let (canonical, rest) = scratch.split_at_mut_checked(len).unwrap_or_default();
     let message = Message::split(canonical).ok_or(Error::NotAnObject)?;
 
-    let len = json::to_slice(signer.backend(), rest)?;
-    let (crypto, rest) = rest.split_at_mut_checked(len).unwrap_or_default();
-
+    // Behind it: the value of `crypto`, the signature, and its base64.
+    let mut behind = Output::new(rest);
     let max = signer.max_signature_len();
-    let needed = max.saturating_add(base64::encoded_len(max, Wrapping::JsonLines));
-    let (signature, field) = rest
-        .get_mut(..needed)
-        .and_then(|rest| rest.split_at_mut_checked(max))
-        .ok_or(Error::BufferTooSmall {
-            needed: canonical.len().saturating_add(needed),
-        })?;
+    let field_len = base64::encoded_len(max, Wrapping::JsonLines);
+    let crypto_len = behind
+        .value(signer.backend())
+        .and_then(|()| {
+            let crypto_len = behind.len;
+            behind
+                .take(max.saturating_add(field_len))
+                .map(|_| crypto_len)
+        })
+        .map_err(|error| error.behind(len))?;
+    let (crypto, rest) = rest.split_at_mut_checked(crypto_len).unwrap_or_default();
+    let (signature, field) = rest.split_at_mut_checked(max).unwrap_or_default();
     let signed = message.signed(Some(crypto));
     let len = signer
         .sign(signed.as_slices(), signature)
         .map_err(Error::Sign)?;
     let signature = signature.get(..len).unwrap_or_default();
-    let len = base64::encode(signature, Wrapping::JsonLines, field)
-        .map_err(|_| Error::BufferTooSmall { needed })?;
+    // There is room for the longest.
+    let len = base64::encode(signature, Wrapping::JsonLines, field).unwrap_or_default();
     let field = field.get(..len).unwrap_or_default();
 
     let mut output = Output::new(out);
@@ -141,7 +148,9 @@ pub fn validate<'s>(
         json::ErrorKind::BufferTooSmall { needed } => Invalid::BufferTooSmall { needed },
         _ => Invalid::Json(error),
     })?;
+    let size = scratch.len();
     let (canonical, rest) = scratch.split_at_mut_checked(len).unwrap_or_default();
+    let canonical: &'s [u8] = canonical;
     let message = Message::split(canonical).ok_or(Invalid::NotAnObject)?;
 
     if message.signature.is_none() && message.certificate.is_none() {
@@ -162,20 +171,37 @@ pub fn validate<'s>(
         certificate => text(certificate, "certificate")?,
     };
 
-    let (signature, rest) = decode(signature, "signature", rest)?;
-    let (certificate, rest) = decode(certificate, "certificate", rest)?;
+    // Of what is left of the scratch buffer, so much more would have to be there.
+    let too_small = |rest: &[u8], needed: usize| Invalid::BufferTooSmall {
+        needed: (size - rest.len()).saturating_add(needed),
+    };
+    let (signature, rest) = decode(signature, "signature", rest, too_small)?;
+    let (certificate, rest) = decode(certificate, "certificate", rest, too_small)?;
     // The name is at most as long as the certificate that it is in.
+    if rest.len() < certificate.len() {
+        return Err(too_small(rest, certificate.len()));
+    }
     let (name, rest) = rest
         .split_at_mut_checked(certificate.len())
-        .ok_or(Invalid::BufferTooSmall { needed: body.len() })?;
+        .unwrap_or_default();
     let signed = message.signed(message.crypto);
     let signer = verifier
         .verify(signed.as_slices(), signature, certificate, at, name)
         .map_err(Invalid::Refused)?;
-    match topic {
-        Some(topic) if !message.has_topic(topic, rest)? => Err(Invalid::Topic),
-        _ => Ok(Valid { signer }),
+    if let Some(topic) = topic {
+        // Unescaped it is at most as long as it is there.
+        let own = message.topic.unwrap_or_default();
+        let Some(unescaped) = rest.get_mut(..own.len()) else {
+            return Err(too_small(rest, own.len()));
+        };
+        if !json::unescape(own, unescaped).is_ok_and(|own| own.as_bytes() == topic) {
+            return Err(Invalid::Topic);
+        }
     }
+    Ok(Valid {
+        signer,
+        message: canonical,
+    })
 }
 
 /// The text between the quotes of a member's canonical value.
@@ -192,9 +218,10 @@ fn decode<'o>(
     text: &[u8],
     name: &'static str,
     out: &'o mut [u8],
+    too_small: impl Fn(&[u8], usize) -> Invalid,
 ) -> Result<(&'o [u8], &'o mut [u8]), Invalid> {
     let len = base64::decode(text, out).map_err(|error| match error {
-        base64::Error::BufferTooSmall { needed } => Invalid::BufferTooSmall { needed },
+        base64::Error::BufferTooSmall { needed } => too_small(out, needed),
         _ => Invalid::Base64(name),
     })?;
     let (decoded, rest) = out.split_at_mut_checked(len).unwrap_or_default();
@@ -262,8 +289,7 @@ impl<'m> Message<'m> {
         }
         pieces.members(&[before_signature]);
         pieces.members(&[after]);
-        pieces.push(b"}");
-        pieces
+        pieces.close()
     }
 
     /// The whole message in pieces, with these credentials.
@@ -280,21 +306,7 @@ impl<'m> Message<'m> {
         pieces.members(&[before_signature]);
         pieces.members(&[b"\"signature\":\"", signature, b"\""]);
         pieces.members(&[after]);
-        pieces.push(b"}");
-        pieces
-    }
-
-    /// Whether the body's topic is frame 0's, byte for byte.
-    fn has_topic(&self, topic: &[u8], scratch: &mut [u8]) -> Result<bool, Invalid> {
-        let Some(value) = self.topic else {
-            return Ok(false);
-        };
-        // Unescaped it is at most as long as it is here.
-        let needed = value.len();
-        let scratch = scratch
-            .get_mut(..needed)
-            .ok_or(Invalid::BufferTooSmall { needed })?;
-        Ok(json::unescape(value, scratch).is_ok_and(|own| own.as_bytes() == topic))
+        pieces.close()
     }
 }
 
@@ -321,6 +333,11 @@ impl<'p> Pieces<'p> {
         for piece in pieces {
             self.push(piece);
         }
+    }
+
+    fn close(mut self) -> Self {
+        self.push(if self.len == 0 { b"{}" } else { b"}" });
+        self
     }
 
     fn push(&mut self, piece: &'p [u8]) {

@@ -47,6 +47,18 @@ impl From<json::Error> for Error {
     }
 }
 
+impl Error {
+    /// The error for the whole of a buffer, from the part that begins at `offset`.
+    fn behind(self, offset: usize) -> Self {
+        match self {
+            Self::BufferTooSmall { needed } => Self::BufferTooSmall {
+                needed: needed.saturating_add(offset),
+            },
+            error => error,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,12 +111,7 @@ impl<'o> Output<'o> {
     fn value<P: Payload + ?Sized>(&mut self, payload: &P) -> Result<(), Error> {
         let written = payload
             .write(self.rest())
-            .map_err(|error| match Error::from(error) {
-                Error::BufferTooSmall { needed } => Error::BufferTooSmall {
-                    needed: needed.saturating_add(self.len),
-                },
-                error => error,
-            })?;
+            .map_err(|error| Error::from(error).behind(self.len))?;
         self.len += written;
         Ok(())
     }

@@ -222,7 +222,8 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
         self.link(link)?.peer.poll(now).map_err(LinkError::Peer)
     }
 
-    /// The next bytes to send on a connection; empty if there is nothing to send for now.
+    /// The next bytes to send on a connection; empty if there is nothing to send for now. Until they
+    /// are [`sent`](Self::sent), nothing may be published or received.
     ///
     /// # Errors
     /// [`LinkError::TooSlow`], [`LinkError::NoLink`].

@@ -121,7 +121,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Ring<B> {
             .map(|part| part.len())
             .fold(0, usize::saturating_add);
         let limit = self.max_record();
-        if len > limit {
+        let storage = self.storage.as_ref().len();
+        if len > limit || storage < RECORD_OVERHEAD {
             return Err(RecordTooLarge { limit });
         }
         let space = len + RECORD_OVERHEAD;
@@ -284,10 +285,12 @@ mod tests {
             Err(RecordTooLarge { limit: 24 })
         );
         assert_eq!(read(&ring, &mut cursor), Some(Ok(b"one".to_vec())));
-        assert_eq!(
-            Ring::new([]).append(&[b""], None, |_| ()),
-            Err(RecordTooLarge { limit: 0 })
-        );
+        for storage in 0..RECORD_OVERHEAD {
+            let mut ring = Ring::new(vec![0; storage]);
+            let refused = ring.append(&[b""], None, |_| panic!());
+            assert_eq!(refused, Err(RecordTooLarge { limit: 0 }));
+            assert_eq!(ring.at(&ring.cursor()), Next::Empty);
+        }
     }
 
     #[test]
