@@ -1,4 +1,4 @@
-//! Canonical JSON beside serde_json: writing values whose members are sorted already, writing
+//! Canonical JSON beside `serde_json`: writing values whose members are sorted already, writing
 //! structs, and making text canonical against reading it and writing it again.
 //!
 //! The messages are our own, in the shape of the Fedora bus's. `FEDMSG_MESSAGES` names a file of
@@ -90,7 +90,7 @@ struct Measurement<'a> {
     alarm: Option<&'a str>,
 }
 
-/// A struct in the order of its declaration: ours is sorted, serde_json's is not.
+/// A struct in the order of its declaration: ours is sorted, `serde_json`'s is not.
 fn serialize_struct(c: &mut Criterion) {
     let reading = Reading {
         topic: "org.example.dev.lab.reading",
