@@ -147,7 +147,7 @@ impl<S: Subscriber> Receiver<S> {
             return Ok(None);
         };
         let count = message.frames.len();
-        let Ok([topic, body]) = <[Vec<u8>; 2]>::try_from(message.frames) else {
+        let Ok([topic, mut body]) = <[Vec<u8>; 2]>::try_from(message.frames) else {
             let verdict = Verdict::Malformed(Malformed::Frames { count });
             return Ok(Some(Received {
                 topic: String::new(),
@@ -173,9 +173,11 @@ impl<S: Subscriber> Receiver<S> {
                 let verifiers = [&trust.p256() as _, &trust.x509() as _];
                 let topic = Some(topic.as_bytes());
                 match self.scratch.validate(topic, &body, &verifiers, now()) {
-                    Ok(valid) => Verdict::Valid {
-                        signer: valid.signer.to_owned(),
-                    },
+                    Ok(valid) => {
+                        let signer = valid.signer.to_owned();
+                        body = valid.message.to_vec();
+                        Verdict::Valid { signer }
+                    }
                     Err(invalid) => Verdict::Invalid(invalid),
                 }
             }
@@ -198,7 +200,7 @@ impl<S: Subscriber> Receiver<S> {
 pub struct Received {
     /// Frame 0.
     pub topic: String,
-    /// Frame 1, as it came.
+    /// Frame 1: of a valid message the canonical form, which is what was judged; else as it came.
     pub body: Vec<u8>,
     /// Whether it may be believed.
     pub verdict: Verdict,

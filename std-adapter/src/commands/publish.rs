@@ -112,7 +112,11 @@ pub(super) fn run(args: &Args) -> Outcome {
             }
         }
     }
+    let lost = sender.publisher().lost();
     sender.close();
+    if lost > 0 {
+        return Err(format!("subscribers were too slow and lost {lost} messages").into());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -113,13 +113,16 @@ impl Message {
     }
 }
 
-/// A socket's settings; the defaults are fedmsg's.
+/// A socket's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Messages kept for a subscriber before the oldest are dropped; 0: as many as `max_memory`
+    /// Messages that a publisher keeps for a subscriber before the oldest are dropped, and about
+    /// which a subscriber keeps for its reader before it reads no more; 0: as many as `max_memory`
     /// holds.
     pub high_water_mark: usize,
-    /// Bytes kept for all subscribers of a publisher together, or by a subscriber for its reader.
+    /// Bytes that a publisher keeps for all subscribers together (and at most as much again, of
+    /// messages half sent to slow ones), or that a subscriber keeps for its reader (and as much
+    /// again that the reader has taken over and not yet asked for).
     pub max_memory: usize,
     /// The longest message accepted or sent, in bytes, all frames together.
     pub max_message: usize,

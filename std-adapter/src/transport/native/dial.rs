@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// One endpoint that a socket keeps connected to.
 pub(super) struct Dial {
     endpoint: Endpoint,
@@ -60,8 +62,10 @@ impl Dial {
                     self.next = Some(now);
                 }
                 Err(mpsc::TryRecvError::Empty) => return Ok(None),
-                // The resolver's thread cannot end without a word.
-                Err(mpsc::TryRecvError::Disconnected) => self.resolving = None,
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    self.resolving = None;
+                    return Err(io::Error::other("the resolver ended without an answer"));
+                }
             }
         }
         if self.next.is_none_or(|next| next > now) {
@@ -85,9 +89,10 @@ impl Dial {
             self.next = Some(now);
             return;
         }
-        self.next = Some(now + self.pause);
+        // A pause without end is a year.
+        self.next = Some(now + self.pause.min(YEAR));
         let max = options.reconnect_max.max(options.reconnect);
-        self.pause = (self.pause * 2).min(max);
+        self.pause = self.pause.saturating_mul(2).min(max);
     }
 
     /// The peer is there: the next loss begins with the shortest pause again.

@@ -47,7 +47,8 @@ pub(super) trait Role: Send + 'static {
     /// Everything read in this turn of the loop has been handed to [`Role::event`].
     fn turn(&mut self);
 
-    /// Writes what there is for this connection, as long as it takes it.
+    /// Writes what there is for this connection, as long as it takes it: not at all unless the link
+    /// is `writable`.
     ///
     /// # Errors
     /// Ends the connection.
@@ -68,7 +69,8 @@ enum Command<R> {
     Bind(TcpListener),
     Connect(Endpoint),
     Role(R),
-    Close(Instant),
+    /// By then at the latest, if there is a latest.
+    Close(Option<Instant>),
 }
 
 /// The handle to a socket's I/O thread.
@@ -95,13 +97,12 @@ impl Doorbell {
 }
 
 const WAKER: Token = Token(0);
+/// How long to wait before accepting again what could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 impl<R: Role> Io<R> {
-    /// Starts the thread; `role` is made with the handle that wakes it.
-    pub(super) fn start(
-        options: &Options,
-        role: impl FnOnce(Arc<Doorbell>) -> R,
-    ) -> Result<Self, Error> {
+    /// Starts the thread.
+    pub(super) fn start(options: &Options, role: R) -> Result<Self, Error> {
         let failed = |source| Error::Io {
             doing: "start a socket's thread".into(),
             source,
@@ -115,7 +116,7 @@ impl<R: Role> Io<R> {
         let (commands, received) = mpsc::channel();
         let worker = Worker {
             poll,
-            role: role(Arc::clone(&doorbell)),
+            role,
             options: options.clone(),
             commands: received,
             doorbell: Arc::clone(&doorbell),
@@ -125,6 +126,7 @@ impl<R: Role> Io<R> {
             links: BTreeMap::new(),
             next_id: WAKER.0 + 1,
             closing: None,
+            accept_again: false,
         };
         let thread = std::thread::Builder::new()
             .name(format!("fedmsg-{:?}", R::SOCKET_TYPE))
@@ -159,6 +161,11 @@ impl<R: Role> Io<R> {
         self.send(Command::Connect(endpoint.clone()))
     }
 
+    /// What wakes the thread.
+    pub(super) fn doorbell(&self) -> &Doorbell {
+        &self.doorbell
+    }
+
     pub(super) fn request(&self, request: R::Request) -> Result<(), Error> {
         self.send(Command::Role(request))
     }
@@ -173,7 +180,7 @@ impl<R: Role> Io<R> {
 impl<R: Role> Drop for Io<R> {
     /// Waits for unsent messages, at most the linger time.
     fn drop(&mut self) {
-        let _ = self.send(Command::Close(Instant::now() + self.linger));
+        let _ = self.send(Command::Close(Instant::now().checked_add(self.linger)));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -215,7 +222,10 @@ struct Worker<R: Role> {
     dials: Vec<Dial>,
     links: BTreeMap<usize, Link>,
     next_id: usize,
-    closing: Option<Instant>,
+    /// The handle is gone: until when what is unsent may still be sent.
+    closing: Option<Option<Instant>>,
+    /// Connections may be waiting that could not be accepted.
+    accept_again: bool,
 }
 
 impl<R: Role> Worker<R> {
@@ -247,17 +257,25 @@ impl<R: Role> Worker<R> {
                     None => self.accept(event.token().0),
                 }
             }
-            if !self.obey() {
-                return;
+            if std::mem::take(&mut self.accept_again) {
+                for listener in self.listeners.keys().copied().collect::<Vec<_>>() {
+                    self.accept(listener);
+                }
             }
+            self.obey();
             self.dial();
             deadline = self.serve();
+            if self.accept_again {
+                deadline = deadline
+                    .into_iter()
+                    .chain([Instant::now() + ACCEPT_AGAIN])
+                    .min();
+            }
             if let Some(closing) = self.closing {
-                if self.role.is_flushed() || closing <= Instant::now() {
+                if self.role.is_flushed() || closing.is_some_and(|at| at <= Instant::now()) {
                     return;
                 }
-                deadline =
-                    Some(deadline.map_or(closing, |deadline: Instant| deadline.min(closing)));
+                deadline = deadline.into_iter().chain(closing).min();
             }
         }
     }
@@ -267,11 +285,10 @@ impl<R: Role> Worker<R> {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Does what was asked; false: the socket's handle is gone, without a word.
-    fn obey(&mut self) -> bool {
-        loop {
-            match self.commands.try_recv() {
-                Ok(Command::Bind(mut listener)) => {
+    fn obey(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Bind(mut listener) => {
                     let id = self.next_id();
                     let registry = self.poll.registry();
                     if registry
@@ -283,17 +300,15 @@ impl<R: Role> Worker<R> {
                         self.accept(id);
                     }
                 }
-                Ok(Command::Connect(endpoint)) => {
+                Command::Connect(endpoint) => {
                     self.dials.push(Dial::new(endpoint, &self.options));
                 }
-                Ok(Command::Role(request)) => self.role.request(request, &mut self.links),
-                Ok(Command::Close(deadline)) => {
+                Command::Role(request) => self.role.request(request, &mut self.links),
+                Command::Close(deadline) => {
                     self.listeners.clear();
                     self.dials.clear();
                     self.closing = Some(deadline);
                 }
-                Err(mpsc::TryRecvError::Empty) => return true,
-                Err(mpsc::TryRecvError::Disconnected) => return self.closing.is_some(),
             }
         }
     }
@@ -314,9 +329,13 @@ impl<R: Role> Worker<R> {
                 Ok((stream, address)) => self.add(stream, address.to_string(), None),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Out of descriptors, or a connection that is gone already. The next one to
-                // connect makes another event.
-                Err(_) => return,
+                // Gone already.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                // Out of descriptors, most likely: whoever waits makes no other event.
+                Err(_) => {
+                    self.accept_again = true;
+                    return;
+                }
             }
         }
     }
@@ -440,9 +459,12 @@ fn serve<R: Role>(
             event => role.event(id, event),
         })?;
     }
-    let deadline = link.peer.poll(now)?;
-    if link.writable {
-        role.write(id, link)?;
-    }
+    // What waits to be read is a sign of life.
+    let deadline = if link.readable && link.peer.is_ready() {
+        None
+    } else {
+        link.peer.poll(now)?
+    };
+    role.write(id, link)?;
     Ok(deadline)
 }

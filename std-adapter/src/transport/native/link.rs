@@ -53,6 +53,8 @@ pub(super) enum Ended {
     Peer(PeerError),
     /// By us: the peer's subscriptions take more than this many bytes.
     Subscriptions(usize),
+    /// By us: too much memory was held for messages half sent to slow peers.
+    TooSlow,
 }
 
 impl fmt::Display for Ended {
@@ -66,6 +68,7 @@ impl fmt::Display for Ended {
             Self::Subscriptions(limit) => {
                 write!(f, "its subscriptions take more than {limit} bytes")
             }
+            Self::TooSlow => f.write_str("too slow for the message under way"),
         }
     }
 }
@@ -152,8 +155,7 @@ impl Link {
         now: u64,
         each: &mut impl FnMut(&mut Peer, Event<'_>, &mut Vec<u8>) -> Result<bool, Ended>,
     ) -> Result<bool, Ended> {
-        let mut needed = 0;
-        loop {
+        let needed = loop {
             let unread = self.inbox.get(self.start..self.end).unwrap_or_default();
             let input = self.peer.input(unread, now)?;
             self.start += input.consumed;
@@ -167,13 +169,10 @@ impl Link {
                         return Ok(false);
                     }
                 }
-                None if input.consumed == 0 => {
-                    needed = input.needed.max(needed);
-                    break;
-                }
+                None if input.consumed == 0 => break input.needed,
                 None => {}
             }
-        }
+        };
         self.make_room(needed);
         Ok(true)
     }
@@ -186,7 +185,9 @@ impl Link {
             self.inbox = Vec::new();
             (self.start, self.end) = (0, 0);
         }
-        if self.start > 0 && (unread == 0 || self.inbox.len() - self.start < needed.max(self.read_size / 2)) {
+        if self.start > 0
+            && (unread == 0 || self.inbox.len() - self.start < needed.max(self.read_size / 2))
+        {
             self.inbox.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unread);
         }

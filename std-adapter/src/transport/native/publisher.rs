@@ -2,7 +2,7 @@
 
 use super::{
     super::{Endpoint, Error, Options, Publisher},
-    io::{Doorbell, Io, Role},
+    io::{Io, Role},
     link::{Ended, Link},
     prefixes::Prefixes,
 };
@@ -29,7 +29,6 @@ const MAX_SUBSCRIPTIONS: usize = 1 << 20;
 pub struct NativePublisher {
     io: Io<PubRole>,
     log: Arc<Mutex<Log>>,
-    doorbell: Arc<Doorbell>,
     max_message: usize,
 }
 
@@ -42,21 +41,26 @@ impl NativePublisher {
                 0 => u64::MAX,
                 n => n as u64,
             },
+            kept: 0,
+            max_kept: options.max_memory,
+            lost: 0,
+            closed: false,
         }));
-        let mut doorbell = None;
-        let io = Io::start(options, |bell| {
-            doorbell = Some(bell);
-            PubRole {
-                log: Arc::clone(&log),
-            }
-        })?;
-        let doorbell = doorbell.ok_or(Error::Closed)?;
+        let role = PubRole {
+            log: Arc::clone(&log),
+        };
         Ok(Self {
-            io,
+            io: Io::start(options, role)?,
             log,
-            doorbell,
             max_message: options.max_message,
         })
+    }
+
+    /// How many messages subscribers have lost because they were too slow, all together, wanted by
+    /// their subscriptions or not.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        lock(&self.log).lost
     }
 }
 
@@ -79,15 +83,22 @@ impl Publisher for NativePublisher {
         let [first, second] = &message_headers(topic.len(), len);
         let mut parts: Vec<&[u8]> = vec![first, topic, second];
         parts.extend_from_slice(body);
-        lock(&self.log)
-            .append(&parts)
+        let mut log = lock(&self.log);
+        if log.closed {
+            return Err(Error::Closed);
+        }
+        log.append(&parts)
             .map_err(|limit| Error::TooLarge { size, limit })?;
-        self.doorbell.ring();
+        drop(log);
+        self.io.doorbell().ring();
         Ok(())
     }
 
     fn subscribers(&mut self) -> Result<usize, Error> {
         let log = lock(&self.log);
+        if log.closed {
+            return Err(Error::Closed);
+        }
         Ok(log
             .readers
             .values()
@@ -105,6 +116,13 @@ struct Log {
     ring: Ring<Box<[u8]>>,
     readers: BTreeMap<usize, Reader>,
     high_water_mark: u64,
+    /// Bytes of messages that the ring had to let go half sent, and how many there may be.
+    kept: usize,
+    max_kept: usize,
+    /// Messages that subscribers lost, all together.
+    lost: u64,
+    /// The I/O thread is gone.
+    closed: bool,
 }
 
 /// One subscriber's place.
@@ -113,35 +131,95 @@ struct Reader {
     cursor: Cursor,
     /// How much of the message at the cursor has gone out.
     sent: usize,
-    /// What is left to send of a message that the ring had to let go half sent.
+    /// What is left to send of a message that the ring had to let go half sent: all but the first
+    /// `rest_sent` bytes.
     rest: Vec<u8>,
+    rest_sent: usize,
+    /// The message in `rest` is still to be passed by the cursor, and is not lost.
+    rest_unpassed: bool,
+    /// There was no room for its rest: its connection must end.
+    too_slow: bool,
 }
 
 impl Log {
     fn append(&mut self, parts: &[&[u8]]) -> Result<(), usize> {
-        let readers = &mut self.readers;
-        self.ring
-            .append(parts, None, |evicted| {
-                for reader in readers.values_mut() {
-                    reader.keep_rest(evicted);
+        let Self {
+            ring,
+            readers,
+            kept,
+            max_kept,
+            ..
+        } = self;
+        ring.append(parts, None, |evicted| {
+            for reader in readers.values_mut() {
+                reader.keep_rest(evicted, kept, *max_kept);
+            }
+        })
+        .map_err(|error| error.limit)
+    }
+
+    /// `n` bytes of what was gathered for this reader went out.
+    fn sent(&mut self, id: usize, mut n: usize) {
+        let Self {
+            ring,
+            readers,
+            kept,
+            lost,
+            ..
+        } = self;
+        let Some(reader) = readers.get_mut(&id) else {
+            return;
+        };
+        let rest = n.min(reader.rest.len() - reader.rest_sent);
+        reader.rest_sent += rest;
+        n -= rest;
+        if reader.rest_sent == reader.rest.len() {
+            *kept -= reader.rest.len();
+            reader.rest = Vec::new();
+            reader.rest_sent = 0;
+        }
+        loop {
+            match ring.at(&reader.cursor) {
+                Next::Empty => break,
+                Next::Lost => *lost += reader.unread(ring),
+                Next::Record(record) => {
+                    if reader.wants(record) {
+                        let unsent = record.bytes.len() - reader.sent;
+                        if n < unsent {
+                            reader.sent += n;
+                            break;
+                        }
+                        n -= unsent;
+                    }
                 }
-            })
-            .map_err(|error| error.limit)
+            }
+            reader.sent = 0;
+            ring.advance(&mut reader.cursor);
+        }
     }
 }
 
 impl Reader {
-    fn keep_rest(&mut self, evicted: Record<'_>) {
-        if self.sent > 0 && self.cursor.number() == evicted.number {
-            self.rest = evicted.bytes.get(self.sent..).unwrap_or_default().to_vec();
-            self.sent = 0;
+    fn keep_rest(&mut self, evicted: Record<'_>, kept: &mut usize, max_kept: usize) {
+        if self.sent == 0 || self.cursor.number() != evicted.number {
+            return;
         }
+        let rest = evicted.bytes.get(self.sent..).unwrap_or_default();
+        self.sent = 0;
+        if kept.saturating_add(rest.len()) > max_kept {
+            self.too_slow = true;
+            return;
+        }
+        *kept += rest.len();
+        self.rest = rest.to_vec();
+        self.rest_unpassed = true;
     }
 
-    /// Collects what is to be sent next, then the cursor at which `sent` bytes end.
+    /// Collects what is to be sent next.
     fn gather<'l>(&'l self, ring: &'l Ring<Box<[u8]>>, pieces: &mut Vec<IoSlice<'l>>) {
         if !self.rest.is_empty() {
-            pieces.push(IoSlice::new(&self.rest));
+            let unsent = self.rest.get(self.rest_sent..).unwrap_or_default();
+            pieces.push(IoSlice::new(unsent));
         }
         let mut cursor = self.cursor;
         let mut sent = self.sent;
@@ -161,31 +239,6 @@ impl Reader {
         }
     }
 
-    /// `n` bytes of what was gathered went out.
-    fn sent(&mut self, mut n: usize, ring: &Ring<Box<[u8]>>) {
-        let rest = n.min(self.rest.len());
-        self.rest.drain(..rest);
-        n -= rest;
-        loop {
-            match ring.at(&self.cursor) {
-                Next::Empty => break,
-                Next::Lost => {}
-                Next::Record(record) => {
-                    if self.wants(record) {
-                        let unsent = record.bytes.len() - self.sent;
-                        if n < unsent {
-                            self.sent += n;
-                            break;
-                        }
-                        n -= unsent;
-                    }
-                }
-            }
-            self.sent = 0;
-            ring.advance(&mut self.cursor);
-        }
-    }
-
     fn wants(&self, record: Record<'_>) -> bool {
         // A message under way goes on, even if it is no longer subscribed to.
         if self.sent > 0 && record.number == self.cursor.number() {
@@ -197,13 +250,22 @@ impl Reader {
         }
     }
 
-    /// Passes over what is more than the high-water mark behind.
-    fn keep_up(&mut self, ring: &Ring<Box<[u8]>>, high_water_mark: u64) {
-        if self.sent == 0 {
-            while ring.appended() - self.cursor.number() > high_water_mark {
-                ring.advance(&mut self.cursor);
-            }
+    /// How many messages are gone that the cursor has still to pass, besides the one in `rest`.
+    fn unread(&mut self, ring: &Ring<Box<[u8]>>) -> u64 {
+        let mut past = self.cursor;
+        ring.advance(&mut past);
+        let rest = u64::from(std::mem::take(&mut self.rest_unpassed));
+        (past.number() - self.cursor.number()).saturating_sub(rest)
+    }
+
+    /// Passes over what is more than the high-water mark behind; how many messages that is.
+    fn keep_up(&mut self, ring: &Ring<Box<[u8]>>, high_water_mark: u64) -> u64 {
+        let mut lost = 0;
+        while self.sent == 0 && ring.appended() - self.cursor.number() > high_water_mark {
+            lost += self.unread(ring);
+            ring.advance(&mut self.cursor);
         }
+        lost
     }
 }
 
@@ -223,6 +285,9 @@ impl Role for PubRole {
             cursor: log.ring.cursor(),
             sent: 0,
             rest: Vec::new(),
+            rest_sent: 0,
+            rest_unpassed: false,
+            too_slow: false,
         };
         log.readers.insert(id, reader);
     }
@@ -236,6 +301,7 @@ impl Role for PubRole {
                     if reader.prefixes.is_empty() && reader.sent == 0 {
                         // What was sent before anything was subscribed to is not for this one.
                         reader.cursor = log.ring.cursor();
+                        reader.rest_unpassed = false;
                     }
                     if !reader.prefixes.insert(prefix, MAX_SUBSCRIPTIONS) {
                         return Err(Ended::Subscriptions(MAX_SUBSCRIPTIONS));
@@ -261,23 +327,32 @@ impl Role for PubRole {
                 ring,
                 readers,
                 high_water_mark,
+                lost,
+                ..
             } = &mut *log;
             let Some(reader) = readers.get_mut(&id) else {
                 drop(log);
                 return link.write_control().map(drop);
             };
+            if reader.too_slow {
+                return Err(Ended::TooSlow);
+            }
+            if !link.writable {
+                return Ok(());
+            }
             if reader.sent == 0 && reader.rest.is_empty() && !link.write_control()? {
                 return Ok(());
             }
-            reader.keep_up(ring, *high_water_mark);
-            let mut pieces = Vec::with_capacity(PIECES);
+            *lost += reader.keep_up(ring, *high_water_mark);
+            let mut pieces = Vec::new();
             reader.gather(ring, &mut pieces);
             if pieces.is_empty() {
-                reader.sent(0, ring);
+                // What it does not want is passed over.
+                log.sent(id, 0);
                 return Ok(());
             }
             match link.stream.write_vectored(&pieces) {
-                Ok(n) => reader.sent(n, ring),
+                Ok(n) => log.sent(id, n),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     link.writable = false;
                     return Ok(());
@@ -289,7 +364,13 @@ impl Role for PubRole {
     }
 
     fn gone(&mut self, id: usize) {
-        lock(&self.log).readers.remove(&id);
+        let mut log = lock(&self.log);
+        if let Some(mut reader) = log.readers.remove(&id) {
+            log.kept -= reader.rest.len();
+            if let Next::Lost = log.ring.at(&reader.cursor) {
+                log.lost += reader.unread(&log.ring);
+            }
+        }
     }
 
     fn request(&mut self, request: Self::Request, _: &mut BTreeMap<usize, Link>) {
@@ -302,6 +383,12 @@ impl Role for PubRole {
             reader.rest.is_empty()
                 && (reader.prefixes.is_empty() || reader.cursor.number() == log.ring.appended())
         })
+    }
+}
+
+impl Drop for PubRole {
+    fn drop(&mut self) {
+        lock(&self.log).closed = true;
     }
 }
 

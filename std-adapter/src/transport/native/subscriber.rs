@@ -2,7 +2,7 @@
 
 use super::{
     super::{Endpoint, Error, Message, Options, Subscriber},
-    io::{Doorbell, Io, Role},
+    io::{Io, Role},
     link::{Ended, Link},
     prefixes::Prefixes,
 };
@@ -17,7 +17,6 @@ use std::{
 pub struct NativeSubscriber {
     io: Io<SubRole>,
     queue: Arc<Queue>,
-    doorbell: Arc<Doorbell>,
     /// Taken from the queue and not yet asked for.
     taken: VecDeque<Message>,
     /// How often each prefix is subscribed to.
@@ -35,22 +34,17 @@ impl NativeSubscriber {
                 n => n,
             },
         });
-        let mut doorbell = None;
-        let io = Io::start(options, |bell| {
-            doorbell = Some(bell);
-            SubRole {
-                queue: Arc::clone(&queue),
-                prefixes: Prefixes::default(),
-                subscriptions: Vec::new(),
-                batch: Vec::new(),
-                batch_bytes: 0,
-            }
-        })?;
-        let doorbell = doorbell.ok_or(Error::Closed)?;
+        let role = SubRole {
+            queue: Arc::clone(&queue),
+            prefixes: Prefixes::default(),
+            subscriptions: Vec::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+        };
+        let io = Io::start(options, role)?;
         Ok(Self {
             io,
             queue,
-            doorbell,
             taken: VecDeque::new(),
             subscriptions: BTreeMap::new(),
         })
@@ -100,7 +94,7 @@ impl Subscriber for NativeSubscriber {
                 std::mem::swap(&mut self.taken, &mut state.messages);
                 state.bytes = 0;
                 if std::mem::take(&mut state.refused) {
-                    self.doorbell.ring();
+                    self.io.doorbell().ring();
                 }
                 return Ok(self.taken.pop_front());
             }
@@ -212,7 +206,10 @@ impl Role for SubRole {
     }
 
     fn write(&mut self, _: usize, link: &mut Link) -> Result<(), Ended> {
-        link.write_control().map(drop)
+        if link.writable {
+            link.write_control()?;
+        }
+        Ok(())
     }
 
     fn gone(&mut self, _: usize) {}
