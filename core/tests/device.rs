@@ -1,4 +1,10 @@
 //! The device's publisher and subscriber, wired to each other in memory.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "that is how a test's helper fails"
+)]
 #![cfg(all(feature = "sync", feature = "async"))]
 
 use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
@@ -361,7 +367,7 @@ fn what_is_left_after_a_turn_is_to_be_called_for_at_once() {
     while reader
         .subscriber
         .poll(&mut reader.stream, 7, |message| {
-            reader.seen.push(number(message))
+            reader.seen.push(number(message));
         })
         .unwrap()
         == Some(7)

@@ -1,4 +1,10 @@
 //! Messages are encoded, signed and judged.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "that is how a test's helper fails"
+)]
 #![cfg(feature = "json")]
 
 use fedmsg_core::{

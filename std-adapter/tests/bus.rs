@@ -1,4 +1,5 @@
 //! `fedmsg demo`, `publish` and `tail`, as programs.
+#![allow(clippy::expect_used, reason = "that is how a test's helper fails")]
 #![cfg(feature = "cli")]
 
 use std::{

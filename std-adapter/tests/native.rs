@@ -1,4 +1,5 @@
 //! The native transport's limits, and what it tells.
+#![allow(clippy::expect_used, reason = "that is how a test's helper fails")]
 
 use fedmsg::transport::{
     Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber, Transport, native::Native,

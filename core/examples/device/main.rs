@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     base64::encode(&certificate, Wrapping::JsonLines, &mut field)?;
     let mut key = [0; 512];
     let n = pem::decode(&fs::read(format!("{name}.key"))?, "PRIVATE KEY", &mut key)?;
-    let signer = P256Signer::from_der(&key[..n], &field)?;
+    let signer = P256Signer::from_der(key.get(..n).unwrap_or_default(), &field)?;
 
     let mut ring = [0; 4096];
     let mut device = Device::new(&mut ring, &signer);
@@ -48,8 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     while sent < readings {
         let now = start.elapsed().as_millis().try_into()?;
         if let Ok((socket, _)) = listener.accept() {
-            if let Some(link) = device.publisher.open(now) {
-                sockets[link] = Some(Socket::new(socket)?);
+            let free = device.publisher.open(now);
+            if let Some(place) = free.and_then(|link| sockets.get_mut(link)) {
+                *place = Some(Socket::new(socket)?);
             }
         }
         if device.publisher.subscribers() > 0 {

@@ -272,7 +272,7 @@ impl Peer {
     }
 
     /// Looks at the caller's unread bytes. The caller drops the first
-    /// [`consumed`](Input::consumed) of them, handles the event, and calls again until there is
+    /// [`consumed`](Input#structfield.consumed) of them, handles the event, and calls again until there is
     /// none; then it waits for more bytes and appends them to those that are left. So the unread
     /// bytes may grow at the end only; what was looked at is not looked at again, however small the
     /// pieces are that bytes come in.
