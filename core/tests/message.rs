@@ -316,3 +316,30 @@ fn what_is_valid_is_the_canonical_form_and_not_what_a_repeated_member_hides() {
     let valid = validate(None, forged.as_bytes(), &[&sum], 0, 64, &mut scratch).unwrap();
     assert_eq!(valid.message, signed.as_bytes());
 }
+
+#[test]
+fn a_number_in_a_text_that_is_not_finite_is_an_error() {
+    let mut out = [0; 512];
+    for (json, offset) in [
+        ("NaN", Some(0)),
+        (r#"{"a":1e999}"#, Some(5)),
+        (r#"["\\",-Infinity]"#, Some(7)),
+        (r#"["NaN","\"Infinity",1.5]"#, None),
+    ] {
+        let msg = Text {
+            json: json.as_bytes(),
+            depth_limit: 8,
+        };
+        let result = envelope("t").encode(&msg, &mut out);
+        match (result, offset) {
+            (Ok(_), None) => {}
+            (Err(Error::Json(error)), Some(offset)) => {
+                assert_eq!(
+                    (error.kind, error.offset),
+                    (json::ErrorKind::NotFinite, offset)
+                );
+            }
+            (result, _) => panic!("{json}: {result:?}"),
+        }
+    }
+}

@@ -186,7 +186,7 @@ fn nobody_listening_or_nothing_coming_is_an_error_that_says_so() {
     ]));
     assert_eq!(silent.status.code(), Some(1));
     assert!(
-        text(&silent.stderr).contains("no message"),
+        text(&silent.stderr).contains("no message on tcp://"),
         "{}",
         text(&silent.stderr)
     );

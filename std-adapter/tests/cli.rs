@@ -110,24 +110,29 @@ fn canonicalize_answers_each_text_with_its_canonical_form_or_what_is_wrong() {
             "",
         ),
         ("\n 1 \r\n", 0, "1\n", ""),
-        ("", 1, "", "fedmsg canonicalize: unexpected end at byte 0\n"),
+        (
+            "",
+            1,
+            "",
+            "fedmsg canonicalize: not JSON: unexpected end at byte 0\n",
+        ),
         (
             "[1,",
             1,
             "",
-            "fedmsg canonicalize: unexpected end at byte 3\n",
+            "fedmsg canonicalize: not JSON: unexpected end at byte 3\n",
         ),
         (
             "{'a':1}",
             1,
             "",
-            "fedmsg canonicalize: unexpected byte at byte 1\n",
+            "fedmsg canonicalize: not JSON: unexpected byte at byte 1\n",
         ),
         (
             "1 2",
             1,
             "",
-            "fedmsg canonicalize: more data after the value at byte 2\n",
+            "fedmsg canonicalize: not one JSON value: more data at byte 2\n",
         ),
     ] {
         let expected = (code, out.to_owned(), err.to_owned());
@@ -154,10 +159,10 @@ fn canonicalize_gives_a_line_for_a_line() {
         (
             "{\"b\":1,\"a\":2}\nx\n\n[\n3",
             1,
-            "{\"a\":2,\"b\":1}\nerror: unexpected byte at byte 0\nerror: unexpected end at byte 0\n\
-             error: unexpected end at byte 1\n3\n",
+            "{\"a\":2,\"b\":1}\nerror: not JSON: unexpected byte at byte 0\nerror: not JSON: unexpected end at byte 0\n\
+             error: not JSON: unexpected end at byte 1\n3\n",
         ),
-        ("\0\n", 1, "error: unexpected byte at byte 0\n"),
+        ("\0\n", 1, "error: not JSON: unexpected byte at byte 0\n"),
     ] {
         let expected = (code, out.to_owned(), String::new());
         assert_eq!(
@@ -331,11 +336,11 @@ fn each_reason_not_to_believe_a_message_is_told() {
             site.verify(ca, &[], value.to_string().as_bytes()),
             (0, "one\n".to_owned(), String::new())
         );
-        let not_json = "unexpected byte at byte 0";
+        let not_json = "not JSON: unexpected byte at byte 0";
         let signature = "signature is not the sender's for this message";
         let untrusted = "certificate is not from a trusted CA, or may not sign";
         let cases: &[(&str, &[&str], String, &str)] = &[
-            (ca, &[], String::new(), "unexpected end at byte 0"),
+            (ca, &[], String::new(), "not JSON: unexpected end at byte 0"),
             (ca, &[], "not JSON".to_owned(), not_json),
             (ca, &[], "[1]".to_owned(), "object"),
             (ca, &[], "{}".to_owned(), "signed"),
@@ -459,7 +464,7 @@ fn sign_and_verify_give_a_line_for_a_line() {
 
     let (code, verdicts, err) = site.verify("p256", &["--lines"], signed.as_bytes());
     assert_eq!((code, &*err), (1, ""));
-    let refused = "error: unexpected byte at byte 0";
+    let refused = "error: not JSON: unexpected byte at byte 0";
     assert_eq!(
         verdicts.lines().collect::<Vec<_>>(),
         ["one", refused, refused, "one"]

@@ -186,5 +186,32 @@ fn closing_with_a_linger_time_without_end_ends_when_all_is_sent() {
         .expect("tried again");
     publisher.send(b"topic", &[b"body"]).expect("it is sent");
     thread::sleep(Duration::from_millis(50));
-    publisher.close();
+    publisher.close().expect("nobody wants anything");
+}
+
+#[test]
+fn closing_tells_what_a_subscriber_did_not_take_in_time() {
+    let options = Options {
+        linger: Duration::from_millis(100),
+        ..Options::default()
+    };
+    for (count, lost) in [(0, 0), (20, 20)] {
+        let mut publisher = Native.publisher(&options).expect("a socket");
+        let endpoint = publisher.bind(&loopback()).expect("a port");
+        let deaf = deaf(&endpoint);
+        wait_for("no subscriber", || {
+            publisher.subscribers().expect("open") == 1
+        });
+        for _ in 0..count {
+            publisher
+                .send(b"topic", &[&[b'x'; 1 << 20]])
+                .expect("it is sent");
+        }
+        match publisher.close() {
+            Ok(()) => assert_eq!(lost, 0),
+            Err(Error::Lost { messages }) => assert!((1..=lost).contains(&messages)),
+            Err(error) => panic!("{error}"),
+        }
+        drop(deaf);
+    }
 }

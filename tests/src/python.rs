@@ -18,7 +18,7 @@ pub fn target_dir() -> PathBuf {
     let exe = env::current_exe().expect("the path of this test");
     let dir = exe
         .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists());
+        .find(|dir| dir.join(".rustc_info.json").exists());
     dir.expect("this test is run from cargo's target directory")
         .to_owned()
 }

@@ -68,8 +68,8 @@ fn leaves_nothing_behind<T: Ours>(transport: &T) {
     let limit = if T::LIBZMQ { 32 << 20 } else { 2 << 20 };
     assert!(grown < limit, "{grown} bytes more for 4000 connections");
 
-    publisher.close();
-    from.close();
+    publisher.close().unwrap();
+    from.close().unwrap();
     drop((subscriber, to));
     eventually("every descriptor is closed", || descriptors() == before);
 }

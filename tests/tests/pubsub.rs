@@ -202,7 +202,7 @@ fn one_bound_subscriber_hears_many_publishers<P: Transport, S: Transport>(
         assert_eq!(next(&mut subscriber), (b"org".to_vec(), vec![i]));
         // What it still holds when it is closed is sent.
         publisher.send(b"org", &[&pattern(1 << 20)]).unwrap();
-        publisher.close();
+        publisher.close().unwrap();
         assert_eq!(next(&mut subscriber).1.len(), 1 << 20);
         subscriber.unsubscribe(b"org").unwrap();
     }

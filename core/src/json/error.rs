@@ -81,13 +81,13 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Depth { limit } => {
                 write!(f, "arrays and objects nested deeper than {limit}")
             }
-            ErrorKind::UnexpectedByte => f.write_str("unexpected byte"),
-            ErrorKind::UnexpectedEnd => f.write_str("unexpected end"),
-            ErrorKind::BadEscape => f.write_str("bad escape"),
-            ErrorKind::ControlCharacter => f.write_str("control character in a string"),
-            ErrorKind::InvalidUtf8 => f.write_str("string is not UTF-8"),
-            ErrorKind::TrailingData => f.write_str("more data after the value"),
-            ErrorKind::ByteOrderMark => f.write_str("byte order mark"),
+            ErrorKind::UnexpectedByte => f.write_str("not JSON: unexpected byte"),
+            ErrorKind::UnexpectedEnd => f.write_str("not JSON: unexpected end"),
+            ErrorKind::BadEscape => f.write_str("not JSON: bad escape"),
+            ErrorKind::ControlCharacter => f.write_str("not JSON: control character in a string"),
+            ErrorKind::InvalidUtf8 => f.write_str("not JSON: string is not UTF-8"),
+            ErrorKind::TrailingData => f.write_str("not one JSON value: more data"),
+            ErrorKind::ByteOrderMark => f.write_str("not JSON: byte order mark"),
             ErrorKind::IntegerTooLong => write!(
                 f,
                 "integer of more than {} digits",

@@ -43,7 +43,8 @@ impl<T: Serialize + ?Sized> Payload for T {
     }
 }
 
-/// JSON text as a message's `msg`; it is canonicalized on the way.
+/// JSON text as a message's `msg`; it is canonicalized on the way. A number that is not finite is an
+/// error, as it is in a value: not every reader takes it.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Text<'a> {
@@ -55,8 +56,37 @@ pub struct Text<'a> {
 
 impl Payload for Text<'_> {
     fn write(&self, out: &mut [u8]) -> Result<usize, json::Error> {
-        json::canonicalize(self.json, out, self.depth_limit)
+        let len = json::canonicalize(self.json, out, self.depth_limit)?;
+        let text = out.get(..len).unwrap_or_default();
+        match not_finite(text) {
+            None => Ok(len),
+            Some(offset) => Err(json::Error {
+                kind: json::ErrorKind::NotFinite,
+                offset,
+            }),
+        }
     }
+}
+
+/// Where in a canonical text a number stands that is not finite: `NaN`, `Infinity`, `-Infinity`.
+fn not_finite(text: &[u8]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.iter().position(|byte| match byte {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        b'\\' => {
+            escaped = quoted;
+            false
+        }
+        b'"' => {
+            quoted = !quoted;
+            false
+        }
+        // No other word of canonical JSON has a capital letter.
+        byte => !quoted && byte.is_ascii_uppercase(),
+    })
 }
 
 /// A message ready to be sent: frame 0 is [`topic`](Self::topic), frame 1 the concatenation of

@@ -92,8 +92,11 @@ impl<P: Publisher> Sender<P> {
     }
 
     /// Ends it once everything is sent, or the transport's linger time is over.
-    pub fn close(self) {
-        self.publisher.close();
+    ///
+    /// # Errors
+    /// As [`Publisher::close`].
+    pub fn close(self) -> Result<(), transport::Error> {
+        self.publisher.close()
     }
 }
 

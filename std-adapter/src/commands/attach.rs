@@ -46,7 +46,9 @@ impl Attach {
 
     pub(super) fn publisher(&self, publisher: &mut impl Publisher) -> Result<(), Error> {
         if self.bind {
-            publisher.bind(&self.endpoint).map(drop)
+            publisher
+                .bind(&self.endpoint)
+                .map(|bound| self.tell(&bound))
         } else {
             publisher.connect(&self.endpoint)
         }
@@ -54,9 +56,21 @@ impl Attach {
 
     pub(super) fn subscriber(&self, subscriber: &mut impl Subscriber) -> Result<(), Error> {
         if self.bind {
-            subscriber.bind(&self.endpoint).map(drop)
+            subscriber
+                .bind(&self.endpoint)
+                .map(|bound| self.tell(&bound))
         } else {
             subscriber.connect(&self.endpoint)
+        }
+    }
+}
+
+impl Attach {
+    /// Tells which port it became, where any would do.
+    fn tell(&self, bound: &Endpoint) {
+        if *bound != self.endpoint {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(io::stderr(), "bound to {bound}");
         }
     }
 }

@@ -72,7 +72,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     while args.count.is_none_or(|count| shown < count) {
         let Some(message) = receiver.recv(turn)? else {
             if timeout.is_some_and(|timeout| last.elapsed() >= timeout) {
-                return Err(format!("no message on {} within --timeout", args.endpoint).into());
+                let seconds = args.timeout.unwrap_or_default();
+                return Err(format!("no message on {} for {seconds} s", args.endpoint).into());
             }
             continue;
         };

@@ -384,7 +384,7 @@ fn name(common_name: &str) -> der::Result<Name> {
 }
 
 /// A sender's name is its files' name too.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let fits = name.len() <= MAX_NAME
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

@@ -12,7 +12,7 @@ use rsa::{pkcs1v15, signature::MultipartSigner as _, traits::PublicKeyParts as _
 use sha1::Sha1;
 use x509_cert::Certificate;
 
-use super::{Error, files, key::PrivateKey};
+use super::{Error, ca, files, key::PrivateKey};
 
 /// Signs as the sender whose certificate is `NAME.crt` and whose private key `NAME.key` in a
 /// folder. The key decides the backend: EC P-256 is `x509-p256`, RSA is `x509`.
@@ -41,8 +41,10 @@ impl FileSigner {
     /// PEM, from `dir`. Both are read once: a changed file needs a new signer.
     ///
     /// # Errors
-    /// What is wrong with one of the files; [`Error::KeyMismatch`] if they do not belong together.
+    /// [`Error::Name`] (the CA's own key is no sender's); what is wrong with one of the files;
+    /// [`Error::KeyMismatch`] if they do not belong together.
     pub fn load(dir: &Path, name: &str) -> Result<Self, Error> {
+        ca::check_name(name)?;
         let key_path = dir.join(format!("{name}.key"));
         let path = dir.join(format!("{name}.crt"));
         let key = PrivateKey::read(&key_path)?;

@@ -58,7 +58,11 @@ pub trait Publisher: Send {
     fn subscribers(&mut self) -> Result<usize, Error>;
 
     /// Ends the socket once everything is sent, or after [`Options::linger`].
-    fn close(self);
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if a subscriber will not get all that it asked for (the native transport
+    /// knows; libzmq does not tell).
+    fn close(self) -> Result<(), Error>;
 }
 
 /// A SUB socket.
@@ -208,6 +212,11 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Subscribers were too slow, or the linger time too short.
+    Lost {
+        /// How many messages did not go out, added up over the subscribers.
+        messages: u64,
+    },
     /// The socket's I/O thread has ended.
     Closed,
 }
@@ -219,6 +228,10 @@ impl fmt::Display for Error {
             Self::TooLarge { size, limit } => {
                 write!(f, "message of {size} bytes is over the limit of {limit}")
             }
+            Self::Lost { messages } => write!(
+                f,
+                "{messages} messages did not reach a subscriber that was too slow for them"
+            ),
             Self::Closed => f.write_str("the socket is closed"),
         }
     }

@@ -128,7 +128,9 @@ impl Publisher for PubSocket {
         Ok(subscriptions.min(self.peers.connected.len()))
     }
 
-    fn close(self) {}
+    fn close(self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// A SUB socket of libzmq.

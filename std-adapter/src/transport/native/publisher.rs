@@ -106,8 +106,22 @@ impl Publisher for NativePublisher {
             .count())
     }
 
-    fn close(self) {
-        // Dropping `io` lingers.
+    fn close(self) -> Result<(), Error> {
+        // This waits for the thread, and the thread for what is unsent.
+        drop(self.io);
+        let log = lock(&self.log);
+        let unsent = |reader: &Reader| match reader.is_flushed(&log.ring) {
+            true => 0,
+            false => log
+                .ring
+                .appended()
+                .saturating_sub(reader.cursor.number())
+                .max(1),
+        };
+        match log.lost + log.readers.values().map(unsent).sum::<u64>() {
+            0 => Ok(()),
+            messages => Err(Error::Lost { messages }),
+        }
     }
 }
 
@@ -250,6 +264,11 @@ impl Reader {
         }
     }
 
+    fn is_flushed(&self, ring: &Ring<Box<[u8]>>) -> bool {
+        self.rest.is_empty()
+            && (self.prefixes.is_empty() || self.cursor.number() == ring.appended())
+    }
+
     /// How many messages are gone that the cursor has still to pass, besides the one in `rest`.
     fn unread(&mut self, ring: &Ring<Box<[u8]>>) -> u64 {
         let mut past = self.cursor;
@@ -379,10 +398,8 @@ impl Role for PubRole {
 
     fn is_flushed(&self) -> bool {
         let log = lock(&self.log);
-        log.readers.values().all(|reader| {
-            reader.rest.is_empty()
-                && (reader.prefixes.is_empty() || reader.cursor.number() == log.ring.appended())
-        })
+        let mut readers = log.readers.values();
+        readers.all(|reader| reader.is_flushed(&log.ring))
     }
 }
 
