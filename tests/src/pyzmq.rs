@@ -99,8 +99,9 @@ impl Publisher for Socket {
         })
     }
 
-    fn close(self) {
+    fn close(self) -> Result<(), Error> {
         self.0.finish();
+        Ok(())
     }
 }
 
