@@ -384,6 +384,13 @@ fn each_limit_is_held_and_has_its_error_and_the_other_side_is_told() {
             message(46, 51),
             Err("message over the limit of 100 bytes"),
         ),
+        // It says that it goes on where not even a header fits.
+        (
+            SocketType::Sub,
+            "PUB",
+            frame(true, false, &[0; 97]),
+            Err("message over the limit of 100 bytes"),
+        ),
         (
             SocketType::Pub,
             "SUB",
