@@ -112,7 +112,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     let sending = start.elapsed();
     for _ in 0..BURST {
-        bus.expect(true)?;
+        bus.take(true)?;
     }
     let receiving = start.elapsed() - sending;
     let rate = |time: Duration| f64::from(BURST) / time.as_secs_f64();
@@ -177,7 +177,7 @@ impl Bus {
     }
 
     /// Takes the next message, which should be valid or not.
-    fn expect(&mut self, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
+    fn take(&mut self, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
         let received = self
             .receiver
             .recv(PATIENCE)?
@@ -194,7 +194,7 @@ impl Bus {
 
     /// Takes the next message and shows it.
     fn show(&mut self, what: &str, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
-        let received = self.expect(valid)?;
+        let received = self.take(valid)?;
         let Received {
             topic,
             body,
