@@ -80,14 +80,14 @@ pub(super) fn run(args: &Args) -> Outcome {
         last = Instant::now();
         let topic = message.topic.escape_debug();
         // Canonical text has no control characters that a terminal could take for orders.
-        let text = match (
-            &message.verdict,
-            scratch.canonicalize(&message.body, HOST_DEPTH),
-        ) {
-            (Verdict::Invalid(_) | Verdict::Malformed(_), _) => Err(message.verdict.to_string()),
-            (_, Ok(text)) => Ok(String::from_utf8_lossy(text)),
-            (_, Err(error)) => Err(error.to_string()),
+        let text = match &message.verdict {
+            Verdict::Valid { .. } => Ok(message.body.as_slice()),
+            Verdict::Unchecked => scratch
+                .canonicalize(&message.body, HOST_DEPTH)
+                .map_err(|error| error.to_string()),
+            refused => Err(refused.to_string()),
         };
+        let text = text.map(String::from_utf8_lossy);
         match (text, &message.verdict) {
             (Err(reason), _) => {
                 writeln!(io::stderr(), "fedmsg tail: refused {topic}: {reason}")?;

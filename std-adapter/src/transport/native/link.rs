@@ -198,34 +198,23 @@ impl Link {
         }
     }
 
-    /// What has to go out before any message: protocol bytes, and what was put there by `read`'s
-    /// `each`. To be asked between messages only.
-    pub(super) fn control(&mut self) -> &[u8] {
-        // One at a time: a peer that asks without listening shall not pile up answers.
-        if self.control.is_empty() {
-            collect(&mut self.peer, &mut self.control);
-        }
-        self.control.get(self.control_sent..).unwrap_or_default()
-    }
-
-    /// `n` bytes of [`control`](Self::control) went out.
-    pub(super) fn control_sent(&mut self, n: usize) {
-        self.control_sent += n;
-        if self.control_sent >= self.control.len() {
-            self.control.clear();
-            self.control_sent = 0;
-        }
-    }
-
-    /// Sends [`control`](Self::control); whether all of it went out.
+    /// Sends what has to go out before any message: protocol bytes, and what was put there by
+    /// `read`'s `each`. To be called between messages only. Whether all of it went out.
     pub(super) fn write_control(&mut self) -> Result<bool, Ended> {
         loop {
-            if self.control().is_empty() {
-                return Ok(true);
+            let unsent = self.control.get(self.control_sent..).unwrap_or_default();
+            if unsent.is_empty() {
+                self.control.clear();
+                self.control_sent = 0;
+                // One at a time: a peer that asks without listening shall not pile up answers.
+                collect(&mut self.peer, &mut self.control);
+                if self.control.is_empty() {
+                    return Ok(true);
+                }
+                continue;
             }
-            let bytes = self.control.get(self.control_sent..).unwrap_or_default();
-            match self.stream.write(bytes) {
-                Ok(n) => self.control_sent(n),
+            match self.stream.write(unsent) {
+                Ok(n) => self.control_sent += n,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.writable = false;
                     return Ok(false);

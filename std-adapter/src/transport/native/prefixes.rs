@@ -32,6 +32,10 @@ impl Prefixes {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.set.iter().map(Vec::as_slice)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.set.is_empty()
     }

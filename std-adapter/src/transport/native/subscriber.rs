@@ -37,7 +37,6 @@ impl NativeSubscriber {
         let role = SubRole {
             queue: Arc::clone(&queue),
             prefixes: Prefixes::default(),
-            subscriptions: Vec::new(),
             batch: Vec::new(),
             batch_bytes: 0,
         };
@@ -148,7 +147,6 @@ struct SubRole {
     queue: Arc<Queue>,
     /// What is subscribed to: to match by, and to tell every new peer.
     prefixes: Prefixes,
-    subscriptions: Vec<Vec<u8>>,
     /// Received in this turn of the loop.
     batch: Vec<Message>,
     batch_bytes: usize,
@@ -165,8 +163,8 @@ impl Role for SubRole {
     const SOCKET_TYPE: SocketType = SocketType::Sub;
 
     fn ready(&mut self, _: usize, peer: &mut Peer, control: &mut Vec<u8>) {
-        for prefix in &self.subscriptions {
-            subscribe(peer, prefix, control);
+        for prefix in self.prefixes.iter() {
+            announce(peer, true, prefix, control);
         }
     }
 
@@ -215,24 +213,19 @@ impl Role for SubRole {
     fn gone(&mut self, _: usize) {}
 
     fn request(&mut self, request: Request, links: &mut BTreeMap<usize, Link>) {
-        match request {
+        let (on, prefix) = match request {
             Request::Subscribe(prefix) => {
                 self.prefixes.insert(&prefix, usize::MAX);
-                for (peer, control) in links.values_mut().map(Link::control_mut) {
-                    if peer.is_ready() {
-                        subscribe(peer, &prefix, control);
-                    }
-                }
-                self.subscriptions.push(prefix);
+                (true, prefix)
             }
             Request::Cancel(prefix) => {
                 self.prefixes.remove(&prefix);
-                self.subscriptions.retain(|own| *own != prefix);
-                for (peer, control) in links.values_mut().map(Link::control_mut) {
-                    if peer.is_ready() {
-                        cancel(peer, &prefix, control);
-                    }
-                }
+                (false, prefix)
+            }
+        };
+        for (peer, control) in links.values_mut().map(Link::control_mut) {
+            if peer.is_ready() {
+                announce(peer, on, &prefix, control);
             }
         }
     }
@@ -249,21 +242,14 @@ impl Drop for SubRole {
     }
 }
 
-/// Room for a prefix with its headers.
-fn room(prefix: &[u8]) -> Vec<u8> {
-    vec![0; prefix.len() + 32]
-}
-
-fn subscribe(peer: &Peer, prefix: &[u8], control: &mut Vec<u8>) {
-    let mut bytes = room(prefix);
-    if let Ok(n) = peer.encode_subscribe(prefix, &mut bytes) {
-        control.extend(bytes.iter().take(n));
-    }
-}
-
-fn cancel(peer: &Peer, prefix: &[u8], control: &mut Vec<u8>) {
-    let mut bytes = room(prefix);
-    if let Ok(n) = peer.encode_cancel(prefix, &mut bytes) {
-        control.extend(bytes.iter().take(n));
-    }
+/// Tells `peer` of a subscription, or of its end.
+fn announce(peer: &Peer, on: bool, prefix: &[u8], control: &mut Vec<u8>) {
+    // With room for the longest headers.
+    let mut bytes = vec![0; prefix.len() + 32];
+    let encoded = if on {
+        peer.encode_subscribe(prefix, &mut bytes)
+    } else {
+        peer.encode_cancel(prefix, &mut bytes)
+    };
+    control.extend(bytes.iter().take(encoded.unwrap_or_default()));
 }
