@@ -1,6 +1,6 @@
 //! A received message: its frames, and its very bytes.
 
-use super::frame::{Decoded, decode};
+use super::frame::{COMMAND, Decoded, LONG, MORE, RawHeader, decode};
 
 /// What ends a request's envelope on the wire: an empty frame, followed by others. A request begins
 /// with it; a reply begins with the request's [`envelope`](Message::envelope).
@@ -17,6 +17,32 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// The message whose frames these bytes are, all of them and nothing behind; `None` if they are
+    /// something else. The inverse of [`encode_message`](super::encode_message) for any number of
+    /// frames, of any length.
+    #[inline]
+    pub fn from_wire(bytes: &'a [u8]) -> Option<Self> {
+        let (mut rest, mut frame_count, mut clean) = (bytes, 0, true);
+        loop {
+            let raw = RawHeader::read(rest)?;
+            let end = usize::try_from(raw.len).ok()?.checked_add(raw.size)?;
+            rest = rest.get(end..)?;
+            clean &= raw.flags & !(MORE | LONG) == 0;
+            if raw.flags & COMMAND != 0 {
+                continue;
+            }
+            frame_count += 1;
+            if raw.flags & MORE == 0 {
+                return rest.is_empty().then_some(Message {
+                    envelope: &[],
+                    body: bytes,
+                    frame_count,
+                    clean,
+                });
+            }
+        }
+    }
+
     /// How many frames it has, without the envelope.
     #[inline]
     pub const fn frame_count(&self) -> usize {

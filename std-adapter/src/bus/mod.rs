@@ -149,8 +149,8 @@ impl<S: Subscriber> Receiver<S> {
         let Some(message) = self.subscriber.recv(timeout)? else {
             return Ok(None);
         };
-        let count = message.frames.len();
-        let Ok([topic, mut body]) = <[Vec<u8>; 2]>::try_from(message.frames) else {
+        let Some((topic, body)) = message.topic_and_body() else {
+            let count = message.frames.frame_count();
             let verdict = Verdict::Malformed(Malformed::Frames { count });
             return Ok(Some(Received {
                 topic: String::new(),
@@ -158,6 +158,7 @@ impl<S: Subscriber> Receiver<S> {
                 verdict,
             }));
         };
+        let (topic, mut body) = (topic.to_vec(), body.to_vec());
         let topic = match String::from_utf8(topic) {
             Ok(topic) => topic,
             Err(error) => {

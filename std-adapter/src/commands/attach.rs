@@ -26,16 +26,15 @@ impl Attach {
         let told = Mutex::new(String::new());
         let tell = move |notice: Notice<'_>| {
             let Ok(mut told) = told.lock() else { return };
-            match notice {
-                Notice::Connected { .. } => told.clear(),
-                Notice::Ended { peer, reason } => {
-                    let line = format!("fedmsg {command}: {peer}: {reason}; trying again");
-                    if *told != line {
-                        // Nobody is left to tell if this fails.
-                        let _ = writeln!(io::stderr(), "{line}");
-                        *told = line;
-                    }
-                }
+            if let Notice::Connected { .. } = notice {
+                told.clear();
+                return;
+            }
+            let line = format!("fedmsg {command}: {notice}");
+            if *told != line {
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(io::stderr(), "{line}");
+                *told = line;
             }
         };
         Options {
@@ -44,7 +43,7 @@ impl Attach {
         }
     }
 
-    pub(super) fn publisher(&self, publisher: &mut impl Publisher) -> Result<(), Error> {
+    pub(super) fn publisher(&self, publisher: &impl Publisher) -> Result<(), Error> {
         if self.bind {
             publisher
                 .bind(&self.endpoint)

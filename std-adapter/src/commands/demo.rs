@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         ca.issue(name, None, None, now()?)?;
     }
 
-    let mut publisher = Native.publisher(&Options::default())?;
+    let publisher = Native.publisher(&Options::default())?;
     let endpoint = publisher.bind(&Endpoint::tcp("127.0.0.1", 0))?;
     let mut bus = Bus {
         sender: signed(publisher, &folder.0)?,

@@ -1,45 +1,65 @@
-//! Endpoint addresses: `tcp://host:port`, as fedmsg's configuration writes them.
+//! Endpoint addresses, as fedmsg's configuration writes them: `tcp://host:port`, `ipc://path`.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    path::PathBuf,
+    str::FromStr,
+};
 
-/// Where to bind or connect: `tcp://host:port`.
+/// The longest path of a Unix socket, in bytes (`sun_path` less its final NUL).
+const MAX_PATH: usize = 107;
+
+/// Where to bind or connect.
 ///
-/// `host` is a name, an IPv4 address, an IPv6 address in brackets, or `*` (bind only: every
-/// address of this machine). Port 0 binds any free port.
+/// - `tcp://host:port`: `host` is a name, an IPv4 address, an IPv6 address in brackets, or `*`
+///   (bind only: every address of this machine). Port 0 binds any free port.
+/// - `ipc://path`: a Unix socket at `path` (at most 107 bytes), as libzmq's. Binding takes over the
+///   file of a socket that nobody listens on any more.
 ///
 /// ```
 /// use fedmsg::transport::Endpoint;
 /// let endpoint: Endpoint = "tcp://[::1]:9940".parse()?;
-/// assert_eq!((endpoint.host(), endpoint.port()), ("::1", 9940));
+/// assert_eq!(endpoint, Endpoint::tcp("::1", 9940));
 /// assert_eq!(endpoint.to_string(), "tcp://[::1]:9940");
-/// assert!("ipc:///run/bus".parse::<Endpoint>().is_err());
+/// let endpoint: Endpoint = "ipc:///run/bus".parse()?;
+/// assert_eq!(endpoint, Endpoint::ipc("/run/bus"));
+/// assert!("udp://127.0.0.1:9940".parse::<Endpoint>().is_err());
 /// # Ok::<(), fedmsg::transport::EndpointError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    host: String,
-    port: u16,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// `tcp://host:port`
+    Tcp {
+        /// The host, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `ipc://path`
+    Ipc(PathBuf),
 }
 
 impl Endpoint {
     /// A TCP endpoint; `host` without brackets.
     pub fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self {
+        Self::Tcp {
             host: host.into(),
             port,
         }
     }
 
-    /// The host, without brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    /// A Unix socket.
+    pub fn ipc(path: impl Into<PathBuf>) -> Self {
+        Self::Ipc(path.into())
     }
 
-    /// The port.
+    /// The port of a TCP endpoint.
     #[must_use]
-    pub fn port(&self) -> u16 {
-        self.port
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp { port, .. } => Some(*port),
+            Self::Ipc(_) => None,
+        }
     }
 }
 
@@ -47,41 +67,60 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let error = |what| EndpointError {
+        parse(text).map_err(|what| EndpointError {
             endpoint: text.to_owned(),
             what,
-        };
-        let rest = text
-            .strip_prefix("tcp://")
-            .ok_or_else(|| error("only tcp:// endpoints are supported: tcp://host:port"))?;
-        let (host, port) = rest
-            .rsplit_once(':')
-            .ok_or_else(|| error("the port is missing: tcp://host:port"))?;
-        let port = port
-            .parse()
-            .map_err(|_| error("the port is not a number from 0 to 65535"))?;
-        let host = match host.strip_prefix('[') {
-            Some(v6) => v6
-                .strip_suffix(']')
-                .ok_or_else(|| error("the closing bracket of the IPv6 address is missing"))?,
-            None if host.contains(':') => {
-                return Err(error("an IPv6 address needs brackets: tcp://[::1]:9940"));
-            }
-            None => host,
-        };
-        if host.is_empty() {
-            return Err(error("the host is missing: tcp://host:port"));
-        }
-        Ok(Self::tcp(host, port))
+        })
     }
 }
 
+fn parse(text: &str) -> Result<Endpoint, &'static str> {
+    if let Some(path) = text.strip_prefix("ipc://") {
+        if path.is_empty() {
+            return Err("the path is missing: ipc://path");
+        }
+        if path.starts_with('@') {
+            return Err("abstract Unix sockets are not supported: ipc://path");
+        }
+        if path.len() > MAX_PATH {
+            return Err("the path of a Unix socket has at most 107 bytes");
+        }
+        if path.contains('\0') {
+            return Err("a path has no NUL byte");
+        }
+        return Ok(Endpoint::ipc(path));
+    }
+    let rest = text
+        .strip_prefix("tcp://")
+        .ok_or("neither tcp://host:port nor ipc://path")?;
+    let (host, port) = rest
+        .rsplit_once(':')
+        .ok_or("the port is missing: tcp://host:port")?;
+    let port = port
+        .parse()
+        .map_err(|_| "the port is not a number from 0 to 65535")?;
+    let host = match host.strip_prefix('[') {
+        Some(v6) => v6
+            .strip_suffix(']')
+            .ok_or("the closing bracket of the IPv6 address is missing")?,
+        None if host.contains(':') => {
+            return Err("an IPv6 address needs brackets: tcp://[::1]:9940");
+        }
+        None => host,
+    };
+    if host.is_empty() {
+        return Err("the host is missing: tcp://host:port");
+    }
+    Ok(Endpoint::tcp(host, port))
+}
+
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "tcp://[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "tcp://{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Ipc(path) => write!(f, "ipc://{}", path.display()),
         }
     }
 }

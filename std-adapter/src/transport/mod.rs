@@ -1,6 +1,7 @@
 //! How messages travel: one [`Transport`] trait, [`native`] (the core's ZMTP over sockets) and,
 //! with feature `zmq`, [`zmq`](mod@zmq) (libzmq). Both pass the same tests.
 
+use fedmsg_core::zmtp;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 mod endpoint;
@@ -16,6 +17,10 @@ pub trait Transport {
     type Publisher: Publisher;
     /// The receiving side.
     type Subscriber: Subscriber;
+    /// The side that asks.
+    type Requester: Requester;
+    /// The side that answers.
+    type Replier: Replier;
 
     /// A PUB socket, bound or connected to nothing yet.
     ///
@@ -28,34 +33,66 @@ pub trait Transport {
     /// # Errors
     /// As [`publisher`](Self::publisher).
     fn subscriber(&self, options: &Options) -> Result<Self::Subscriber, Error>;
+
+    /// A REQ socket, connected to nothing yet.
+    ///
+    /// # Errors
+    /// As [`publisher`](Self::publisher).
+    fn requester(&self, options: &Options) -> Result<Self::Requester, Error>;
+
+    /// A REP socket, bound to nothing yet.
+    ///
+    /// # Errors
+    /// As [`publisher`](Self::publisher).
+    fn replier(&self, options: &Options) -> Result<Self::Replier, Error>;
 }
 
-/// A PUB socket: what it sends goes to every subscriber that asked for the topic; a subscriber
-/// that does not keep up loses messages, and never holds up the others or the sender.
-pub trait Publisher: Send {
+/// A PUB socket: what it sends goes to every subscriber that asked for the topic. Many threads may
+/// send at once; what one thread sends arrives in its order.
+pub trait Publisher: Send + Sync {
     /// Takes subscribers on `endpoint`; gives the endpoint with its real port (for port 0).
     ///
     /// # Errors
     /// [`Error::Io`] naming the endpoint, such as an address in use.
-    fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error>;
+    fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error>;
 
     /// Connects out to a bound subscriber (a relay), now and again after every loss.
     ///
     /// # Errors
     /// Only for an endpoint that can never work; an unreachable one is tried again.
-    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+    fn connect(&self, endpoint: &Endpoint) -> Result<(), Error>;
 
-    /// Sends one two-frame message, the body given in pieces.
+    /// Sends one two-frame message, the body given in pieces. Never waits for a subscriber, unless
+    /// [`Options::when_full`] is [`WhenFull::Block`].
     ///
     /// # Errors
     /// [`Error::TooLarge`] above [`Options::max_message`]; [`Error::Closed`].
-    fn send(&mut self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error>;
+    fn send(&self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error>;
+
+    /// Sends a message on as it came, whatever its frames are; its first is its topic.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    fn forward(&self, message: &Message<'_>) -> Result<(), Error>;
 
     /// How many peers are connected that subscribed to anything.
     ///
     /// # Errors
     /// [`Error::Closed`].
-    fn subscribers(&mut self) -> Result<usize, Error>;
+    fn subscribers(&self) -> Result<usize, Error>;
+
+    /// Waits until there is a subscriber, at most `timeout`; whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    fn wait_for_subscriber(&self, timeout: Duration) -> Result<bool, Error>;
+
+    /// What subscribers ask for, all together, if that changed since `version` of it (0: from the
+    /// beginning). A relay asks upstream for the same.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    fn interests(&self, version: u64) -> Result<Option<Interests>, Error>;
 
     /// Ends the socket once everything is sent, or after [`Options::linger`].
     ///
@@ -63,6 +100,15 @@ pub trait Publisher: Send {
     /// [`Error::Lost`] if a subscriber will not get all that it asked for (the native transport
     /// knows; libzmq does not tell).
     fn close(self) -> Result<(), Error>;
+}
+
+/// What a publisher's subscribers ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interests {
+    /// Changes with every change of `prefixes`; above 0.
+    pub version: u64,
+    /// Each prefix once.
+    pub prefixes: Vec<Vec<u8>>,
 }
 
 /// A SUB socket.
@@ -92,38 +138,98 @@ pub trait Subscriber: Send {
     /// [`Error::Closed`].
     fn unsubscribe(&mut self, prefix: &[u8]) -> Result<(), Error>;
 
-    /// The next message, or `None` when none came within `timeout`.
+    /// The next message, or `None` when none came within `timeout`. It lies in the socket's buffer
+    /// until the next call.
     ///
     /// # Errors
     /// [`Error::Closed`].
-    fn recv(&mut self, timeout: Duration) -> Result<Option<Message>, Error>;
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error>;
 }
 
-/// A message as it came: its frames, not yet looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The frames; a fedmsg message has two, topic and body, but a peer may send any number.
-    pub frames: Vec<Vec<u8>>,
+/// A REQ socket: one question, one answer.
+pub trait Requester: Send {
+    /// Connects to a bound REP, now and again after every loss.
+    ///
+    /// # Errors
+    /// As [`Publisher::connect`].
+    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
+
+    /// Sends a question and waits for its answer; `None` when it did not come within `timeout`. An
+    /// answer that comes later is never taken for the next question's.
+    ///
+    /// # Errors
+    /// As [`Publisher::send`].
+    fn request(
+        &mut self,
+        frames: &[&[u8]],
+        timeout: Duration,
+    ) -> Result<Option<Message<'_>>, Error>;
 }
 
-impl Message {
+/// A REP socket.
+pub trait Replier: Send {
+    /// Takes questions on `endpoint`; gives the endpoint with its real port.
+    ///
+    /// # Errors
+    /// As [`Publisher::bind`].
+    fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error>;
+
+    /// The next question, or `None` when none came within `timeout`. One that was not answered
+    /// before the next call stays without an answer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error>;
+
+    /// Answers the question that [`recv`](Self::recv) gave; nothing happens if there is none, or
+    /// if whoever asked is gone.
+    ///
+    /// # Errors
+    /// As [`Publisher::send`].
+    fn reply(&mut self, frames: &[&[u8]]) -> Result<(), Error>;
+}
+
+/// A message as it came: its frames, not yet looked at, in the socket's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'m> {
+    /// Its frames.
+    pub frames: zmtp::Message<'m>,
+    /// The endpoint that was bound or connected to, over which it came.
+    pub endpoint: &'m Endpoint,
+}
+
+impl<'m> Message<'m> {
     /// Topic and body, if these are what it consists of.
     #[must_use]
-    pub fn topic_and_body(&self) -> Option<(&[u8], &[u8])> {
-        match self.frames.as_slice() {
-            [topic, body] => Some((topic, body)),
-            _ => None,
-        }
+    pub fn topic_and_body(&self) -> Option<(&'m [u8], &'m [u8])> {
+        self.frames.two_frames()
+    }
+}
+
+/// Appends these frames to `out` as one message of the wire, which
+/// [`zmtp::Message::from_wire`] reads.
+pub fn encode_frames(frames: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
+    let last = frames.len().saturating_sub(1);
+    for (n, frame) in frames.iter().map(AsRef::as_ref).enumerate() {
+        let header = zmtp::frame::Header {
+            more: n < last,
+            command: false,
+            len: frame.len() as u64,
+        };
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(frame);
     }
 }
 
 /// A socket's settings.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Messages that a publisher keeps for a subscriber before the oldest are dropped, and about
-    /// which a subscriber keeps for its reader before it reads no more; 0: as many as `max_memory`
-    /// holds.
+    /// Messages that a publisher keeps for a subscriber before [`when_full`](Self::when_full)
+    /// decides, and about which a subscriber keeps for its reader before it reads no more; 0: as
+    /// many as `max_memory` holds.
     pub high_water_mark: usize,
+    /// What a publisher does for a subscriber that is the high-water mark behind.
+    pub when_full: WhenFull,
     /// Bytes that a publisher keeps for all subscribers together (and at most as much again, of
     /// messages half sent to slow ones), or that a subscriber keeps for its reader (and as much
     /// again that the reader has taken over and not yet asked for).
@@ -142,10 +248,46 @@ pub struct Options {
     pub heartbeat: Option<Duration>,
     /// How long a peer may be silent after a heartbeat.
     pub heartbeat_timeout: Duration,
+    /// When TCP asks an idle peer's machine for a sign of life; `None`: never.
+    pub keep_alive: Option<KeepAlive>,
     /// How many peers a bound socket serves at once.
     pub max_connections: usize,
     /// Who hears of connections made and ended; the native transport tells.
     pub monitor: Option<Monitor>,
+}
+
+/// What happens to messages for a subscriber that is too slow for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Its oldest messages are dropped: it goes on with newer ones.
+    #[default]
+    DropOldest,
+    /// New messages are dropped until it has taken what is kept for it (libzmq's way).
+    DropNewest,
+    /// Nothing is dropped: [`Publisher::send`] waits for the slowest subscriber.
+    Block,
+}
+
+/// TCP keep-alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// How long a connection is idle before it is asked.
+    pub idle: Duration,
+    /// The pause between questions.
+    pub interval: Duration,
+    /// After so many without an answer the connection ends.
+    pub count: u32,
+}
+
+impl Default for KeepAlive {
+    /// fedmsg's: 3 questions, 5 s apart, after 60 s.
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(5),
+            count: 3,
+        }
+    }
 }
 
 /// Hears of a socket's connections; called on its I/O thread, so it must not wait.
@@ -167,6 +309,29 @@ pub enum Notice<'n> {
         /// Its address, or the endpoint that was connected to.
         peer: &'n dyn fmt::Display,
     },
+    /// A subscriber was too slow: messages that it asked for did not reach it.
+    Dropped {
+        /// Its address, or the endpoint that was connected to.
+        peer: &'n dyn fmt::Display,
+        /// How many since the last such notice.
+        messages: u64,
+        /// How many on this connection.
+        total: u64,
+    },
+    /// The handshake with this peer failed; the connection is closed.
+    HandshakeFailed {
+        /// Its address, or the endpoint that was connected to.
+        peer: &'n dyn fmt::Display,
+        /// Why.
+        reason: &'n dyn fmt::Display,
+    },
+    /// A connection could not be accepted.
+    NotAccepted {
+        /// The endpoint that was bound.
+        endpoint: &'n Endpoint,
+        /// Why.
+        reason: &'n dyn fmt::Display,
+    },
     /// The connection ended, or could not be made.
     Ended {
         /// Its address, or the endpoint that was connected to.
@@ -176,10 +341,30 @@ pub enum Notice<'n> {
     },
 }
 
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { peer } => write!(f, "{peer}: connected"),
+            Self::Dropped {
+                peer,
+                messages,
+                total,
+            } => write!(f, "{peer}: too slow: {messages} messages dropped, {total} in all"),
+            Self::HandshakeFailed { peer, reason } | Self::Ended { peer, reason } => {
+                write!(f, "{peer}: {reason}")
+            }
+            Self::NotAccepted { endpoint, reason } => {
+                write!(f, "{endpoint}: a connection was not accepted: {reason}")
+            }
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             high_water_mark: 0,
+            when_full: WhenFull::default(),
             max_memory: 32 << 20,
             max_message: 16 << 20,
             linger: Duration::from_secs(1),
@@ -188,6 +373,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(30),
             heartbeat: None,
             heartbeat_timeout: Duration::from_secs(30),
+            keep_alive: Some(KeepAlive::default()),
             max_connections: 4096,
             monitor: None,
         }

@@ -72,11 +72,15 @@ impl Dial {
             return Ok(None);
         }
         self.next = None;
-        if let Ok(ip) = self.endpoint.host().parse::<IpAddr>() {
-            return Ok(Some(SocketAddr::new(ip, self.endpoint.port())));
+        let (host, port) = match &self.endpoint {
+            Endpoint::Tcp { host, port } => (host.clone(), *port),
+            Endpoint::Ipc(_) => return Err(ErrorKind::Unsupported.into()),
+        };
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok(Some(SocketAddr::new(ip, port)));
         }
         if self.addresses.is_empty() {
-            self.resolve(waker)?;
+            self.resolve(host, port, waker)?;
             return Ok(None);
         }
         Ok(Some(self.addresses.remove(0)))
@@ -101,9 +105,8 @@ impl Dial {
         self.addresses.clear();
     }
 
-    fn resolve(&mut self, waker: &Arc<Waker>) -> io::Result<()> {
+    fn resolve(&mut self, host: String, port: u16, waker: &Arc<Waker>) -> io::Result<()> {
         let (sender, receiver) = mpsc::channel();
-        let (host, port) = (self.endpoint.host().to_owned(), self.endpoint.port());
         let waker = Arc::clone(waker);
         let resolver = std::thread::Builder::new().name("fedmsg-resolve".into());
         resolver.spawn(move || {

@@ -145,14 +145,17 @@ impl<R: Role> Io<R> {
             doing: format!("bind {endpoint}"),
             source,
         };
-        let listener = listen(endpoint).map_err(failed)?;
+        let Endpoint::Tcp { host, port } = endpoint else {
+            return Err(failed(ErrorKind::Unsupported.into()));
+        };
+        let listener = listen(host, *port).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         self.send(Command::Bind(listener))?;
-        Ok(Endpoint::tcp(endpoint.host(), port))
+        Ok(Endpoint::tcp(host, port))
     }
 
     pub(super) fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        if endpoint.host() == "*" || endpoint.port() == 0 {
+        if matches!(endpoint, Endpoint::Tcp { host, port } if host == "*" || *port == 0) {
             return Err(Error::Io {
                 doing: format!("connect {endpoint}"),
                 source: io::Error::new(ErrorKind::InvalidInput, "only a bind may have * or port 0"),
@@ -187,9 +190,8 @@ impl<R: Role> Drop for Io<R> {
     }
 }
 
-fn listen(endpoint: &Endpoint) -> io::Result<TcpListener> {
-    let port = endpoint.port();
-    if endpoint.host() == "*" {
+fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    if host == "*" {
         // Both families where the machine has both, as libzmq with IPv6 on.
         let any: [std::net::SocketAddr; 2] = [
             (std::net::Ipv6Addr::UNSPECIFIED, port).into(),
@@ -197,7 +199,7 @@ fn listen(endpoint: &Endpoint) -> io::Result<TcpListener> {
         ];
         return first(any);
     }
-    first((endpoint.host(), port).to_socket_addrs()?)
+    first((host, port).to_socket_addrs()?)
 }
 
 fn first(addresses: impl IntoIterator<Item = std::net::SocketAddr>) -> io::Result<TcpListener> {

@@ -27,6 +27,8 @@ pub struct Native;
 impl Transport for Native {
     type Publisher = NativePublisher;
     type Subscriber = NativeSubscriber;
+    type Requester = Later;
+    type Replier = Later;
 
     fn publisher(&self, options: &Options) -> Result<NativePublisher, Error> {
         NativePublisher::new(options)
@@ -34,5 +36,42 @@ impl Transport for Native {
 
     fn subscriber(&self, options: &Options) -> Result<NativeSubscriber, Error> {
         NativeSubscriber::new(options)
+    }
+
+    fn requester(&self, _: &Options) -> Result<Later, Error> {
+        Err(Error::Closed)
+    }
+
+    fn replier(&self, _: &Options) -> Result<Later, Error> {
+        Err(Error::Closed)
+    }
+}
+
+/// Placeholder.
+#[derive(Debug)]
+pub struct Later;
+
+impl super::Requester for Later {
+    fn connect(&mut self, _: &super::Endpoint) -> Result<(), Error> {
+        Err(Error::Closed)
+    }
+    fn request(
+        &mut self,
+        _: &[&[u8]],
+        _: std::time::Duration,
+    ) -> Result<Option<super::Message<'_>>, Error> {
+        Err(Error::Closed)
+    }
+}
+
+impl super::Replier for Later {
+    fn bind(&mut self, _: &super::Endpoint) -> Result<super::Endpoint, Error> {
+        Err(Error::Closed)
+    }
+    fn recv(&mut self, _: std::time::Duration) -> Result<Option<super::Message<'_>>, Error> {
+        Err(Error::Closed)
+    }
+    fn reply(&mut self, _: &[&[u8]]) -> Result<(), Error> {
+        Err(Error::Closed)
     }
 }

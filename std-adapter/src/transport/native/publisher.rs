@@ -65,15 +65,15 @@ impl NativePublisher {
 }
 
 impl Publisher for NativePublisher {
-    fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+    fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
         self.io.bind(endpoint)
     }
 
-    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+    fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
         self.io.connect(endpoint)
     }
 
-    fn send(&mut self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
+    fn send(&self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
         let len = body.iter().map(|piece| piece.len()).sum();
         let size = topic.len() + len;
         let limit = self.max_message;
@@ -94,7 +94,7 @@ impl Publisher for NativePublisher {
         Ok(())
     }
 
-    fn subscribers(&mut self) -> Result<usize, Error> {
+    fn subscribers(&self) -> Result<usize, Error> {
         let log = lock(&self.log);
         if log.closed {
             return Err(Error::Closed);
@@ -104,6 +104,28 @@ impl Publisher for NativePublisher {
             .values()
             .filter(|reader| !reader.prefixes.is_empty())
             .count())
+    }
+
+    fn forward(&self, message: &super::super::Message<'_>) -> Result<(), Error> {
+        match message.topic_and_body() {
+            Some((topic, body)) => self.send(topic, &[body]),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_for_subscriber(&self, timeout: std::time::Duration) -> Result<bool, Error> {
+        let start = std::time::Instant::now();
+        while self.subscribers()? == 0 {
+            if start.elapsed() > timeout {
+                return Ok(false);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Ok(true)
+    }
+
+    fn interests(&self, _: u64) -> Result<Option<super::super::Interests>, Error> {
+        Ok(None)
     }
 
     fn close(self) -> Result<(), Error> {

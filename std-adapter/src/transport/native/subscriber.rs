@@ -1,7 +1,7 @@
 //! The native SUB socket.
 
 use super::{
-    super::{Endpoint, Error, Message, Options, Subscriber},
+    super::{Endpoint, Error, Message as Lent, Options, Subscriber},
     io::{Io, Role},
     link::{Ended, Link},
     prefixes::Prefixes,
@@ -13,8 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+struct Message {
+    frames: Vec<Vec<u8>>,
+}
+
 /// A SUB socket of the native transport.
 pub struct NativeSubscriber {
+    current: Vec<u8>,
+    endpoint: Endpoint,
     io: Io<SubRole>,
     queue: Arc<Queue>,
     /// Taken from the queue and not yet asked for.
@@ -44,6 +50,8 @@ impl NativeSubscriber {
         Ok(Self {
             io,
             queue,
+            current: Vec::new(),
+            endpoint: Endpoint::tcp("*", 0),
             taken: VecDeque::new(),
             subscriptions: BTreeMap::new(),
         })
@@ -82,7 +90,21 @@ impl Subscriber for NativeSubscriber {
         }
     }
 
-    fn recv(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Lent<'_>>, Error> {
+        let Some(message) = self.take(timeout)? else {
+            return Ok(None);
+        };
+        self.current.clear();
+        super::super::encode_frames(&message.frames, &mut self.current);
+        Ok(fedmsg_core::zmtp::Message::from_wire(&self.current).map(|frames| Lent {
+            frames,
+            endpoint: &self.endpoint,
+        }))
+    }
+}
+
+impl NativeSubscriber {
+    fn take(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
         if let Some(message) = self.taken.pop_front() {
             return Ok(Some(message));
         }
