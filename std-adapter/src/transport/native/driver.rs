@@ -301,7 +301,10 @@ impl<R: Role> Driver<R> {
 
     /// Ends the oldest accepted connection whose handshake is not done; whether there was one.
     fn make_place(&mut self) -> bool {
-        let waiting = self.links.iter().filter(|(_, link)| !link.greeted && link.dial.is_none());
+        let waiting = self
+            .links
+            .iter()
+            .filter(|(_, link)| !link.greeted && link.dial.is_none());
         let Some((id, _)) = waiting.min_by_key(|(_, link)| link.born) else {
             return false;
         };

@@ -61,7 +61,9 @@ impl Chunk {
     /// Where a message begins.
     fn start(&self, record: usize) -> usize {
         let before = record.checked_sub(1);
-        before.and_then(|at| self.records.get(at)).map_or(0, |record| record.end)
+        before
+            .and_then(|at| self.records.get(at))
+            .map_or(0, |record| record.end)
     }
 
     fn message(&self, record: usize) -> Option<(&[u8], Class)> {
@@ -128,7 +130,10 @@ impl Front {
     ) {
         let fits = |chunk: &Chunk| chunk.room() >= size && chunk.epoch == epoch;
         if !self.pending.last().is_some_and(fits) {
-            let spare = self.spare.pop().filter(|chunk| chunk.bytes.capacity() >= size);
+            let spare = self
+                .spare
+                .pop()
+                .filter(|chunk| chunk.bytes.capacity() >= size);
             let mut chunk = spare.unwrap_or_else(|| Chunk::with_room(size, epoch));
             chunk.clear(epoch);
             self.pending.push(chunk);
@@ -295,7 +300,12 @@ impl Log {
     }
 
     /// Whether the message at a place is wanted.
-    fn wanted(&self, cursor: Cursor, interests: &Interests, wants: &mut impl Wants) -> Option<bool> {
+    fn wanted(
+        &self,
+        cursor: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+    ) -> Option<bool> {
         let (bytes, class, epoch) = self.at(cursor)?;
         if wants.all() {
             return Some(true);
@@ -331,16 +341,22 @@ impl Log {
             };
             let mut more = true;
             if wants.all() {
-                let bytes = chunk.bytes.get(chunk.start(at.record) + at.sent..chunk.start(last));
+                let bytes = chunk
+                    .bytes
+                    .get(chunk.start(at.record) + at.sent..chunk.start(last));
                 more = piece(bytes.unwrap_or_default());
             } else {
                 // A message under way goes on, even if it is no longer asked for.
                 let mut begin = at.is_inside().then(|| chunk.start(at.record) + at.sent);
                 let mut record = at.record + usize::from(at.is_inside());
                 loop {
-                    let here = Cursor { chunk: at.chunk, record, sent: 0 };
-                    let wanted = record < last
-                        && self.wanted(here, interests, wants).unwrap_or_default();
+                    let here = Cursor {
+                        chunk: at.chunk,
+                        record,
+                        sent: 0,
+                    };
+                    let wanted =
+                        record < last && self.wanted(here, interests, wants).unwrap_or_default();
                     match begin {
                         None if wanted => begin = Some(chunk.start(record)),
                         Some(from) if !wanted => {
@@ -397,8 +413,8 @@ impl Log {
                 at.record = last;
                 at.sent = 0;
             } else {
-                let wanted = at.is_inside()
-                    || self.wanted(at, interests, wants).unwrap_or_default();
+                let wanted =
+                    at.is_inside() || self.wanted(at, interests, wants).unwrap_or_default();
                 if wanted {
                     let len = chunk.message(at.record).map_or(0, |(bytes, _)| bytes.len());
                     if n < len - at.sent {
@@ -462,7 +478,9 @@ impl Log {
     /// What is left of the message at a place.
     pub(super) fn rest(&self, cursor: Cursor) -> &[u8] {
         let message = self.at(cursor).map(|(bytes, ..)| bytes);
-        message.and_then(|bytes| bytes.get(cursor.sent..)).unwrap_or_default()
+        message
+            .and_then(|bytes| bytes.get(cursor.sent..))
+            .unwrap_or_default()
     }
 
     /// The place behind the message at a place.
@@ -474,9 +492,11 @@ impl Log {
         })
     }
 
-    /// The end of the oldest chunk, if that has to go because the log takes too much memory.
+    /// The end of the oldest chunk, if that has to go because the log takes too much memory. The
+    /// newest stays in any case.
     pub(super) fn overflow(&self) -> Option<Cursor> {
-        let oldest = self.chunks.front().filter(|_| self.size > self.max_size)?;
+        let too_large = self.size > self.max_size && self.chunks.len() > 1;
+        let oldest = self.chunks.front().filter(|_| too_large)?;
         Some(Cursor {
             chunk: self.first,
             record: oldest.len(),

@@ -87,7 +87,7 @@ impl NativePublisher {
         Ok(Self {
             seat: Seat::new(options, role)?,
             shared,
-            max_message: options.max_message.min(options.max_memory / 2),
+            max_message: options.max_message.min(options.max_memory),
             linger: options.linger,
         })
     }
@@ -133,7 +133,10 @@ impl NativePublisher {
     fn wait<'f>(&self, front: MutexGuard<'f, Front>) -> Result<MutexGuard<'f, Front>, Error> {
         let shared = &*self.shared;
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        let front = shared.taken.wait(front).unwrap_or_else(PoisonError::into_inner);
+        let front = shared
+            .taken
+            .wait(front)
+            .unwrap_or_else(PoisonError::into_inner);
         shared.waiting.fetch_sub(1, Ordering::SeqCst);
         match shared.closed.load(Ordering::Relaxed) {
             true => Err(Error::Closed),
@@ -254,7 +257,9 @@ impl Drop for NativePublisher {
 impl Shared {
     #[inline]
     fn interests(&self) -> RwLockReadGuard<'_, Interests> {
-        self.interests.read().unwrap_or_else(PoisonError::into_inner)
+        self.interests
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change_interests<T>(&self, change: impl FnOnce(&mut Interests) -> T) -> T {
@@ -384,7 +389,9 @@ impl PubRole {
             let shared = Arc::clone(&self.shared);
             let interests = shared.interests();
             for (_, link) in &mut *links {
-                let Some(queued) = link.conn.queued else { continue };
+                let Some(queued) = link.conn.queued else {
+                    continue;
+                };
                 let filter = &mut link.conn.filter;
                 let new = self.log.count(begin, self.log.end(), &interests, filter);
                 if link.conn.stop.is_some() {
@@ -425,7 +432,9 @@ impl PubRole {
         } else {
             self.detach(reader);
             let filter = &mut reader.filter;
-            let past = self.log.skip(reader.cursor, self.log.end(), interests, filter, excess);
+            let past = self
+                .log
+                .skip(reader.cursor, self.log.end(), interests, filter, excess);
             reader.cursor = past.0;
         }
         reader.queued = Some(self.high_water_mark);
@@ -445,7 +454,9 @@ impl PubRole {
                 }
                 self.detach(reader);
                 let until = reader.stop.map_or(end, |stop| stop.min(end));
-                let gone = self.log.count(reader.cursor, until, &interests, &mut reader.filter);
+                let gone = self
+                    .log
+                    .count(reader.cursor, until, &interests, &mut reader.filter);
                 reader.queued = reader.queued.map(|queued| queued.saturating_sub(gone));
                 self.lose(reader, gone);
                 reader.cursor = end;
@@ -512,11 +523,18 @@ impl PubRole {
                 }
                 count < PIECES && size < WRITE
             };
-            let Reader { filter, cursor, rest, rest_sent, .. } = &mut link.conn;
+            let Reader {
+                filter,
+                cursor,
+                rest,
+                rest_sent,
+                ..
+            } = &mut link.conn;
             if !rest.is_empty() {
                 collect(rest.get(*rest_sent..).unwrap_or_default());
             }
-            self.log.gather(*cursor, until, interests, filter, &mut collect);
+            self.log
+                .gather(*cursor, until, interests, filter, &mut collect);
             let pieces = pieces.get(..count).unwrap_or_default();
             let mut sent = 0;
             if size > 0 {
@@ -541,7 +559,9 @@ impl PubRole {
                 self.forget_rest(reader);
             }
             let (from, filter) = (reader.cursor, &mut reader.filter);
-            reader.cursor = self.log.advance(from, until, interests, filter, sent - of_rest);
+            reader.cursor = self
+                .log
+                .advance(from, until, interests, filter, sent - of_rest);
             if size == 0 {
                 // All is sent that was wanted; what was dropped behind it is passed over.
                 reader.cursor = self.log.end();
@@ -575,7 +595,9 @@ impl PubRole {
         for (_, link) in links {
             let reader = &mut link.conn;
             let until = reader.until(&self.log);
-            unsent += self.log.count(reader.cursor, until, &interests, &mut reader.filter);
+            unsent += self
+                .log
+                .count(reader.cursor, until, &interests, &mut reader.filter);
             unsent += u64::from(!reader.rest.is_empty());
         }
         unsent
@@ -609,7 +631,9 @@ impl Role for PubRole {
                     }
                     self.shared.count_subscribers(|count| *count += 1);
                 }
-                let class = self.shared.change_interests(|interests| interests.add(prefix));
+                let class = self
+                    .shared
+                    .change_interests(|interests| interests.add(prefix));
                 let filter = &mut reader.filter;
                 if let Err(at) = filter.find(class) {
                     filter.classes.insert(at, class);
@@ -627,7 +651,8 @@ impl Role for PubRole {
                     filter.bytes -= prefix.len() + OVERHEAD;
                     filter.all &= !prefix.is_empty();
                     filter.last = None;
-                    self.shared.change_interests(|interests| interests.remove(class));
+                    self.shared
+                        .change_interests(|interests| interests.remove(class));
                     self.prune = true;
                     if filter.is_empty() {
                         self.shared.count_subscribers(|count| *count -= 1);

@@ -68,7 +68,9 @@ impl Requester for NativeRequester {
                     link.control.extend_from_slice(&question);
                     link.conn = true;
                     asked = Some(id);
-                    driver.turn(Some(Instant::now())).map_err(|_| Error::Closed)?;
+                    driver
+                        .turn(Some(Instant::now()))
+                        .map_err(|_| Error::Closed)?;
                     continue;
                 }
                 if deadline.is_some_and(|deadline| deadline <= Instant::now()) {

@@ -187,7 +187,10 @@ fn bind_tcp(host: &str, port: u16) -> io::Result<net::TcpListener> {
         ],
         host => (host, port).to_socket_addrs()?.collect(),
     };
-    let mut result = Err(io::Error::new(ErrorKind::NotFound, "the name has no address"));
+    let mut result = Err(io::Error::new(
+        ErrorKind::NotFound,
+        "the name has no address",
+    ));
     for address in addresses {
         result = net::TcpListener::bind(address);
         if result.is_ok() {

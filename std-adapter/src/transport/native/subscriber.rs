@@ -228,9 +228,10 @@ impl Role for SubRole {
                 let mut at = used;
                 for place in messages.drain(..) {
                     let end = at + place.len();
-                    last.bytes.get_mut(at..end).unwrap_or_default().copy_from_slice(
-                        buffer.get(place).unwrap_or_default(),
-                    );
+                    last.bytes
+                        .get_mut(at..end)
+                        .unwrap_or_default()
+                        .copy_from_slice(buffer.get(place).unwrap_or_default());
                     last.messages.push(at..end);
                     at = end;
                 }
