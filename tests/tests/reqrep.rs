@@ -110,6 +110,8 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
                     replier.reply(&[b"to ", &question]).unwrap();
                 }
                 if question == b"end" {
+                    // Not gone before its last answer has arrived.
+                    given_up.recv().unwrap();
                     break;
                 }
             }
@@ -119,6 +121,7 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
             let answer = answer.expect("an answer");
             assert_eq!(frames(&answer), [b"to ", question]);
             if question == b"end" {
+                gave_up.send(()).unwrap();
                 return;
             }
             // Long enough that it arrives, as the connection is there.

@@ -179,10 +179,10 @@ impl<R: Role> Driver<R> {
 
     /// Keeps connected to there.
     pub(super) fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        if matches!(endpoint, Endpoint::Tcp { host, port } if host == "*" || *port == 0) {
+        if let Some(what) = endpoint.connect_error() {
             return Err(Error::Io {
                 doing: format!("connect {endpoint}"),
-                source: io::Error::new(ErrorKind::InvalidInput, "only a bind may have * or port 0"),
+                source: io::Error::new(ErrorKind::InvalidInput, what),
             });
         }
         self.dials.push(Dial::new(endpoint.clone(), &self.options));
@@ -351,6 +351,7 @@ impl<R: Role> Driver<R> {
             endpoint,
             dial,
             now,
+            self.options.max_message,
         ));
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();

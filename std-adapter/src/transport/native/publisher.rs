@@ -1,7 +1,10 @@
 //! The native PUB socket.
 
 use super::{
-    super::{Endpoint, Error, Interests as Asked, Message, Notice, Options, Publisher, WhenFull},
+    super::{
+        Endpoint, Error, Interests as Asked, Message, Notice, Options, Publisher, WhenFull,
+        encode_frames,
+    },
     driver::{Links, Role, tell},
     interests::{Class, Interests, OVERHEAD},
     link::{Ended, Link},
@@ -23,7 +26,7 @@ use std::{
 const PIECES: usize = 64;
 const WRITE: usize = 1 << 20;
 /// What one peer's subscriptions may take, in bytes.
-const MAX_SUBSCRIPTIONS: usize = 1 << 20;
+const MAX_SUBSCRIPTIONS: usize = 4 << 20;
 /// How often a subscriber's losses are told while it does not read.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -191,17 +194,15 @@ impl Publisher for NativePublisher {
     }
 
     fn forward(&self, message: &Message<'_>) -> Result<(), Error> {
-        let topic = message.frames.frames().next().unwrap_or_default();
+        let mut frames = message.frames.frames();
+        self.check(frames.clone().map(<[u8]>::len).sum())?;
+        let topic = frames.next().unwrap_or_default();
         match message.frames.wire() {
-            Some(wire) => {
-                self.check(wire.len())?;
-                self.append(topic, wire.len(), iter::once(wire))
-            }
+            Some(wire) => self.append(topic, wire.len(), iter::once(wire)),
             None => {
                 let frames: Vec<&[u8]> = message.frames.frames().collect();
                 let mut wire = Vec::new();
-                super::super::encode_frames(&frames, &mut wire);
-                self.check(wire.len())?;
+                encode_frames(&frames, &mut wire);
                 self.append(topic, wire.len(), iter::once(&*wire))
             }
         }
