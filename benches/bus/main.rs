@@ -47,12 +47,17 @@ const fn contender(publisher: &'static str, subscriber: &'static str) -> Contend
     }
 }
 
-const THROUGHPUT: [Contender; 7] = [
+const THROUGHPUT: [Contender; 12] = [
     contender("ours", "ours"),
     contender("ours", "libzmq"),
     contender("libzmq", "libzmq"),
+    contender("omq", "omq"),
+    contender("omq 2", "omq 2"),
+    contender("zmq.rs", "zmq.rs"),
     contender("ours", "discard"),
     contender("libzmq", "discard"),
+    contender("omq", "discard"),
+    contender("omq 2", "discard"),
     contender("bare 64 KiB", "bare"),
     contender("bare 256 KiB", "bare"),
 ];
