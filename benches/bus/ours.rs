@@ -1,0 +1,53 @@
+//! The native transport.
+
+use fedmsg::transport::{
+    Endpoint, Options, Publisher, Subscriber, Transport, WhenFull, native::Native,
+};
+use fedmsg_bench_worker::{Job, Sinks, Source, TOPIC, wait_for_end};
+use std::{thread, time::Duration};
+
+pub(crate) fn publish(job: &Job) {
+    let options = Options {
+        high_water_mark: job.high_water_mark,
+        when_full: if job.lossless {
+            WhenFull::Block
+        } else {
+            WhenFull::default()
+        },
+        ..Options::default()
+    };
+    let publisher = Native.publisher(&options).expect("a publisher");
+    let endpoint = publisher
+        .bind(&Endpoint::tcp("127.0.0.1", 0))
+        .expect("a port");
+    let mut source = Source::new(job, &endpoint.to_string());
+    while let Some(body) = source.next() {
+        publisher.send(TOPIC, &[body]).expect("room for it");
+    }
+    wait_for_end();
+}
+
+pub(crate) fn subscribe(job: &Job) {
+    let (sinks, each) = Sinks::new(job);
+    for mut sink in each {
+        let endpoint: Endpoint = job.endpoint.parse().expect("an endpoint");
+        let mut subscriber = Native
+            .subscriber(&Options::default())
+            .expect("a subscriber");
+        subscriber.subscribe(b"").expect("an open socket");
+        subscriber.connect(&endpoint).expect("an open socket");
+        thread::spawn(move || {
+            loop {
+                let message = subscriber
+                    .recv(Duration::from_secs(3600))
+                    .expect("an open socket");
+                let message = message.expect("a message within an hour");
+                let (topic, body) = message.topic_and_body().expect("two frames");
+                if !sink.take(topic, body) {
+                    wait_for_end();
+                }
+            }
+        });
+    }
+    sinks.watch();
+}
