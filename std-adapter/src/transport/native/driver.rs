@@ -238,6 +238,7 @@ impl<R: Role> Driver<R> {
         if now >= self.timer {
             self.look_at_the_clock(now);
         }
+        self.bury();
         self.role
             .write(&mut self.links, &mut self.ended, &self.options);
         self.bury();
@@ -367,9 +368,9 @@ impl<R: Role> Driver<R> {
 
     fn read(&mut self, now: u64) {
         for (id, link) in &mut self.links {
-            if link.writable && !matches!(link.is_connected(), Ok(true)) {
+            if link.writable {
                 match link.is_connected() {
-                    Ok(_) => link.writable = false,
+                    Ok(connected) => link.writable = connected,
                     Err(reason) => {
                         self.ended.push((id, reason));
                         continue;
@@ -422,7 +423,7 @@ impl<R: Role> Driver<R> {
     }
 
     fn bury(&mut self) {
-        while let Some((id, reason)) = self.ended.pop() {
+        for (id, reason) in std::mem::take(&mut self.ended) {
             self.end(id, &reason);
         }
     }

@@ -625,12 +625,10 @@ impl Role for PubRole {
                         return Err(Ended::Subscriptions(limit));
                     }
                 }
-                if reader.filter.is_empty() {
-                    if !reader.is_inside() {
-                        // What was sent before anything was subscribed to is not for this one.
-                        reader.cursor = self.log.end();
-                    }
-                    self.shared.count_subscribers(|count| *count += 1);
+                let first = reader.filter.is_empty();
+                if first && !reader.is_inside() {
+                    // What was sent before anything was subscribed to is not for this one.
+                    reader.cursor = self.log.end();
                 }
                 let class = self
                     .shared
@@ -642,6 +640,10 @@ impl Role for PubRole {
                 filter.bytes = bytes;
                 filter.all |= prefix.is_empty();
                 filter.last = None;
+                if first {
+                    // Whoever hears of it may count on what is sent from now on.
+                    self.shared.count_subscribers(|count| *count += 1);
+                }
             }
             Event::Cancel(prefix) => {
                 let known = self.shared.interests().get(prefix);
@@ -703,6 +705,8 @@ impl Role for PubRole {
         let shared = Arc::clone(&self.shared);
         let interests = shared.interests();
         let mut least = self.log.end();
+        // The last place that is kept for somebody who gets nothing newer, and the first for others.
+        let (mut stop, mut going) = (None, least);
         for (id, link) in &mut *links {
             if let Err(reason) = self.write_link(&interests, link) {
                 ended.push((id, reason));
@@ -710,7 +714,15 @@ impl Role for PubRole {
                 link.conn.cursor = self.log.end();
             }
             tell_losses(link, options, false);
-            least = least.min(self.log.settle(link.conn.cursor));
+            let cursor = self.log.settle(link.conn.cursor);
+            least = least.min(cursor);
+            match link.conn.stop {
+                Some(place) => stop = stop.max(Some(place)),
+                None => going = going.min(cursor),
+            }
+        }
+        if let Some(stop) = stop {
+            self.log.cut(stop, going);
         }
         self.log.trim(least);
     }
