@@ -43,7 +43,8 @@ fn deaf(endpoint: &Endpoint) -> TcpStream {
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
     greeting[8..17].copy_from_slice(b"\x01\x7f\x03\x01NULL\x00");
-    let mut stream = TcpStream::connect((endpoint.host(), endpoint.port())).expect("a connection");
+    let mut stream = TcpStream::connect(endpoint.to_string().trim_start_matches("tcp://"))
+        .expect("a connection");
     stream.write_all(&greeting).expect("it takes a greeting");
     let rest = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x03SUB\x00\x01\x01";
     stream.write_all(rest).expect("it takes a subscription");
@@ -61,7 +62,7 @@ fn a_reader_that_pauses_with_a_full_queue_keeps_its_connection() {
         monitor: Some(monitor),
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&Options::default()).expect("a socket");
+    let publisher = Native.publisher(&Options::default()).expect("a socket");
     let endpoint = publisher.bind(&loopback()).expect("a port");
     let mut subscriber = Native.subscriber(&options).expect("a socket");
     subscriber.subscribe(b"").expect("a subscription");
@@ -93,7 +94,7 @@ fn what_is_kept_for_subscribers_stuck_in_a_message_has_its_limit() {
         monitor: Some(monitor),
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&options).expect("a socket");
+    let publisher = Native.publisher(&options).expect("a socket");
     let endpoint = publisher.bind(&loopback()).expect("a port");
     let deaf = [(); 6].map(|()| deaf(&endpoint));
     wait_for("not all subscribed", || {
@@ -121,7 +122,7 @@ fn messages_lost_to_a_slow_subscriber_are_counted() {
         high_water_mark: 10,
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&options).expect("a socket");
+    let publisher = Native.publisher(&options).expect("a socket");
     let endpoint = publisher.bind(&loopback()).expect("a port");
     let slow = deaf(&endpoint);
     wait_for("no subscriber", || {
@@ -151,7 +152,7 @@ fn messages_lost_to_a_slow_subscriber_are_counted() {
     }
     for i in 0..5 {
         let message = fast.recv(PATIENCE).expect("open").expect("a message");
-        assert_eq!(message.frames[1], [i]);
+        assert_eq!(message.topic_and_body(), Some((&b"topic"[..], &[i][..])));
     }
     assert_eq!(publisher.lost(), lost);
 }
@@ -162,7 +163,7 @@ fn a_socket_whose_thread_is_gone_says_so() {
         monitor: Some(Monitor(Arc::new(|_| panic!("a monitor that panics")))),
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&options).expect("a socket");
+    let publisher = Native.publisher(&options).expect("a socket");
     let endpoint = publisher.bind(&loopback()).expect("a port");
     let peer = deaf(&endpoint);
     wait_for("it is still open", || {
@@ -179,7 +180,7 @@ fn closing_with_a_linger_time_without_end_ends_when_all_is_sent() {
         reconnect: Duration::MAX,
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&options).expect("a socket");
+    let publisher = Native.publisher(&options).expect("a socket");
     publisher.bind(&loopback()).expect("a port");
     publisher
         .connect(&Endpoint::tcp("127.0.0.1", 1))
@@ -196,7 +197,7 @@ fn closing_tells_what_a_subscriber_did_not_take_in_time() {
         ..Options::default()
     };
     for (count, lost) in [(0, 0), (20, 20)] {
-        let mut publisher = Native.publisher(&options).expect("a socket");
+        let publisher = Native.publisher(&options).expect("a socket");
         let endpoint = publisher.bind(&loopback()).expect("a port");
         let deaf = deaf(&endpoint);
         wait_for("no subscriber", || {

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fedmsg::transport::{Endpoint, Publisher, Subscriber, Transport, native::Native, zmq::Zmq};
+use fedmsg::transport::{
+    Endpoint, Message, Publisher, Subscriber, Transport, native::Native, zmq::Zmq,
+};
 
 pub mod proxy;
 pub mod python;
@@ -100,7 +102,7 @@ pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
 /// Waits until everything that these subscribers asked for, and may not have arrived yet, is in
 /// force at the publisher, whichever side connects. Only for subscribers with nothing to receive.
 #[track_caller]
-pub fn meet<S: Subscriber>(publisher: &mut impl Publisher, subscribers: &mut [S]) {
+pub fn meet<S: Subscriber>(publisher: &impl Publisher, subscribers: &mut [S]) {
     // A peer's subscriptions arrive in the order in which they are made, or when it connects, in
     // the order of their bytes: this one is the last of them. And it is new each time.
     static MEETINGS: AtomicU32 = AtomicU32::new(0);
@@ -129,4 +131,25 @@ pub fn next(subscriber: &mut impl Subscriber) -> (Vec<u8>, Vec<u8>) {
     let message = subscriber.recv(PATIENCE).unwrap().expect("a message");
     let (topic, body) = message.topic_and_body().expect("two frames");
     (topic.to_vec(), body.to_vec())
+}
+
+/// A message's frames.
+#[must_use]
+pub fn frames(message: &Message<'_>) -> Vec<Vec<u8>> {
+    message.frames.frames().map(<[u8]>::to_vec).collect()
+}
+
+/// The next message's frames.
+#[track_caller]
+pub fn next_frames(subscriber: &mut impl Subscriber) -> Vec<Vec<u8>> {
+    frames(&subscriber.recv(PATIENCE).unwrap().expect("a message"))
+}
+
+/// Where plain TCP connects to for this endpoint.
+#[must_use]
+pub fn address(endpoint: &Endpoint) -> (&str, u16) {
+    match endpoint {
+        Endpoint::Tcp { host, port } => (host, *port),
+        Endpoint::Ipc(_) => panic!("{endpoint} is not over TCP"),
+    }
 }

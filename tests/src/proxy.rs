@@ -13,6 +13,8 @@ use std::{
 
 use fedmsg::transport::Endpoint;
 
+use crate::address;
+
 /// A listener that connects everyone who comes to one target. Ends when dropped.
 pub struct Proxy {
     endpoint: Endpoint,
@@ -35,7 +37,7 @@ impl Proxy {
                     break;
                 }
                 // Where the target is away, the client's connection ends.
-                let Ok(server) = TcpStream::connect((target.host(), target.port())) else {
+                let Ok(server) = TcpStream::connect(address(&target)) else {
                     continue;
                 };
                 for (from, to) in [(&client, &server), (&server, &client)] {
@@ -73,7 +75,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect((self.endpoint.host(), self.endpoint.port()));
+        let _ = TcpStream::connect(address(&self.endpoint));
         self.cut();
     }
 }

@@ -1,9 +1,17 @@
 //! Sockets of pyzmq, libzmq 4.3.5 under Python as fedmsg's peers run it, each in a process of its
 //! own.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use fedmsg::transport::{Endpoint, Error, Message, Options, Publisher, Subscriber, Transport};
+use fedmsg::transport::{
+    Endpoint, Error, Interests, Message, Options, Publisher, Replier, Requester, Subscriber,
+    Transport, encode_frames,
+};
+use fedmsg_core::zmtp;
 use serde_json::{Value, json};
 
 use crate::python::{Answer, Script, environment};
@@ -15,6 +23,8 @@ pub struct Pyzmq;
 impl Transport for Pyzmq {
     type Publisher = Socket;
     type Subscriber = Socket;
+    type Requester = Socket;
+    type Replier = Socket;
 
     fn publisher(&self, options: &Options) -> Result<Socket, Error> {
         Ok(Socket::open("PUB", options))
@@ -23,10 +33,27 @@ impl Transport for Pyzmq {
     fn subscriber(&self, options: &Options) -> Result<Socket, Error> {
         Ok(Socket::open("SUB", options))
     }
+
+    /// With libzmq's own way to ask again after a question without an answer: numbers before the
+    /// empty frame.
+    fn requester(&self, options: &Options) -> Result<Socket, Error> {
+        Ok(Socket::open("REQ", options))
+    }
+
+    /// As libzmq's REP, it takes no question before the last is answered.
+    fn replier(&self, options: &Options) -> Result<Socket, Error> {
+        Ok(Socket::open("REP", options))
+    }
 }
 
 /// A socket in another process.
-pub struct Socket(Script);
+pub struct Socket {
+    script: Mutex<Script>,
+    /// Where it bound or connected last.
+    endpoint: Endpoint,
+    /// The last message.
+    wire: Vec<u8>,
+}
 
 impl Socket {
     fn open(kind: &str, options: &Options) -> Self {
@@ -41,77 +68,119 @@ impl Socket {
             set["HEARTBEAT_IVL"] = millis(interval).into();
             set["HEARTBEAT_TIMEOUT"] = millis(options.heartbeat_timeout).into();
         }
+        if kind == "REQ" {
+            set["REQ_RELAXED"] = 1.into();
+            set["REQ_CORRELATE"] = 1.into();
+        }
         let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
         let script = include_str!("../py/pyzmq_peer.py");
-        Self(Script::start(&python, script, &[kind, &set.to_string()]))
+        Self {
+            script: Mutex::new(Script::start(&python, script, &[kind, &set.to_string()])),
+            endpoint: Endpoint::tcp("*", 0),
+            wire: Vec::new(),
+        }
     }
 
-    fn ask(&mut self, request: &Value, blobs: &[&[u8]]) -> Result<Answer, Error> {
-        self.0.ask(request, blobs).map_err(|error| Error::Io {
+    fn ask(&self, request: &Value, blobs: &[&[u8]]) -> Result<Answer, Error> {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.ask(request, blobs).map_err(|error| Error::Io {
             doing: request.to_string(),
             source: io::Error::other(error),
         })
     }
 
-    /// As both traits' `bind`.
-    pub fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+    fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
         let answer = self.ask(&json!(["bind", endpoint.to_string()]), &[])?;
         Ok(answer.line["endpoint"].as_str().unwrap().parse().unwrap())
     }
 
-    /// As both traits' `connect`.
-    pub fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+    fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
         self.ask(&json!(["connect", endpoint.to_string()]), &[])
             .map(drop)
     }
 
     /// Sends a message of any number of frames.
-    pub fn send_frames(&mut self, frames: &[&[u8]]) -> Result<(), Error> {
+    pub fn send_frames(&self, frames: &[&[u8]]) -> Result<(), Error> {
         let lengths: Vec<usize> = frames.iter().map(|frame| frame.len()).collect();
         self.ask(&json!(["send", lengths]), frames).map(drop)
     }
 
+    fn receive(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error> {
+        let millis = u64::try_from(timeout.as_millis()).unwrap();
+        let answer = self.ask(&json!(["recv", millis]), &[])?;
+        if answer.line["message"] != true {
+            return Ok(None);
+        }
+        self.wire.clear();
+        encode_frames(&answer.blobs, &mut self.wire);
+        Ok(Some(Message {
+            frames: zmtp::Message::from_wire(&self.wire).unwrap(),
+            endpoint: &self.endpoint,
+        }))
+    }
+
     /// Ends the process by SIGKILL.
-    pub fn kill(mut self) {
-        self.0.kill();
+    pub fn kill(self) {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        script.kill();
     }
 }
 
+fn unknown<T>(doing: &str) -> Result<T, Error> {
+    Err(Error::Io {
+        doing: doing.to_owned(),
+        source: io::ErrorKind::Unsupported.into(),
+    })
+}
+
 impl Publisher for Socket {
-    fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+    fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
         self.bind(endpoint)
     }
 
-    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        self.ask(&json!(["connect", endpoint.to_string()]), &[])
-            .map(drop)
+    fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.connect(endpoint)
     }
 
-    fn send(&mut self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
+    fn send(&self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
         self.send_frames(&[topic, &body.concat()])
     }
 
+    fn forward(&self, message: &Message<'_>) -> Result<(), Error> {
+        self.send_frames(&message.frames.frames().collect::<Vec<_>>())
+    }
+
     /// Not known to a PUB socket.
-    fn subscribers(&mut self) -> Result<usize, Error> {
-        Err(Error::Io {
-            doing: "count subscribers".to_owned(),
-            source: io::ErrorKind::Unsupported.into(),
-        })
+    fn subscribers(&self) -> Result<usize, Error> {
+        unknown("count subscribers")
+    }
+
+    /// Not known to a PUB socket.
+    fn wait_for_subscriber(&self, _: Duration) -> Result<bool, Error> {
+        unknown("wait for a subscriber")
+    }
+
+    /// Not known to a PUB socket.
+    fn interests(&self, _: u64) -> Result<Option<Interests>, Error> {
+        unknown("ask for interests")
     }
 
     fn close(self) -> Result<(), Error> {
-        self.0.finish();
+        let script = self.script.into_inner();
+        script.unwrap_or_else(PoisonError::into_inner).finish();
         Ok(())
     }
 }
 
 impl Subscriber for Socket {
     fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        self.bind(endpoint)
+        self.endpoint = Self::bind(self, endpoint)?;
+        Ok(self.endpoint.clone())
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        self.connect(endpoint)
+        self.endpoint = endpoint.clone();
+        Self::connect(self, endpoint)
     }
 
     fn subscribe(&mut self, prefix: &[u8]) -> Result<(), Error> {
@@ -122,12 +191,36 @@ impl Subscriber for Socket {
         self.ask(&json!(["unsubscribe", prefix]), &[]).map(drop)
     }
 
-    fn recv(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
-        let millis = u64::try_from(timeout.as_millis()).unwrap();
-        let answer = self.ask(&json!(["recv", millis]), &[])?;
-        let message = answer.line["message"] == true;
-        Ok(message.then_some(Message {
-            frames: answer.blobs,
-        }))
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error> {
+        self.receive(timeout)
+    }
+}
+
+impl Requester for Socket {
+    fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        Subscriber::connect(self, endpoint)
+    }
+
+    fn request(
+        &mut self,
+        frames: &[&[u8]],
+        timeout: Duration,
+    ) -> Result<Option<Message<'_>>, Error> {
+        self.send_frames(frames)?;
+        self.receive(timeout)
+    }
+}
+
+impl Replier for Socket {
+    fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+        Subscriber::bind(self, endpoint)
+    }
+
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error> {
+        self.receive(timeout)
+    }
+
+    fn reply(&mut self, frames: &[&[u8]]) -> Result<(), Error> {
+        self.send_frames(frames)
     }
 }

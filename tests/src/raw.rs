@@ -9,7 +9,7 @@ use std::{
 
 use fedmsg::transport::Endpoint;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, address};
 
 /// The greeting of a peer that speaks 3.`minor`, mechanism NULL.
 pub fn greeting(minor: u8) -> [u8; 64] {
@@ -80,7 +80,7 @@ pub struct Raw {
 impl Raw {
     /// Connects to a bound socket.
     pub fn connect(endpoint: &Endpoint) -> Self {
-        Self::over(TcpStream::connect((endpoint.host(), endpoint.port())).expect("a connection"))
+        Self::over(TcpStream::connect(address(endpoint)).expect("a connection"))
     }
 
     /// Takes the next connection of a connecting socket, and fails where none comes.

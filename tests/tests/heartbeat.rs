@@ -35,12 +35,12 @@ fn heartbeats_of_either_side_keep_an_idle_connection<P: Transport, S: Transport>
     for (publishers_options, subscribers_options) in
         [(&often, &none), (&none, &often), (&often, &often)]
     {
-        let mut publisher = publishers.publisher(publishers_options).unwrap();
+        let publisher = publishers.publisher(publishers_options).unwrap();
         let proxy = Proxy::to(&publisher.bind(&loopback()).unwrap(), 1 << 20);
         let mut subscriber = subscribers.subscriber(subscribers_options).unwrap();
         subscriber.connect(proxy.endpoint()).unwrap();
         subscriber.subscribe(b"org").unwrap();
-        meet(&mut publisher, slice::from_mut(&mut subscriber));
+        meet(&publisher, slice::from_mut(&mut subscriber));
         // Some heartbeats go by.
         thread::sleep(Duration::from_millis(300));
         publisher.send(b"org", &[b"1"]).unwrap();
@@ -51,7 +51,7 @@ fn heartbeats_of_either_side_keep_an_idle_connection<P: Transport, S: Transport>
 
 fn a_publisher_pings_and_closes_on_a_peer_that_falls_silent<T: Ours>(transport: &T) {
     for minor in [0, 1] {
-        let mut publisher = transport.publisher(&impatient()).unwrap();
+        let publisher = transport.publisher(&impatient()).unwrap();
         let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
         client.handshake(minor, "SUB");
         answer_some_pings_then_none(client);
@@ -95,7 +95,7 @@ fn answer_some_pings_then_none(mut peer: Raw) {
 }
 
 fn any_traffic_is_a_sign_of_life<T: Ours>(transport: &T) {
-    let mut publisher = transport.publisher(&impatient()).unwrap();
+    let publisher = transport.publisher(&impatient()).unwrap();
     let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
     client.handshake(1, "SUB");
     // Subscriptions instead of PONGs, for longer than it waits for those.

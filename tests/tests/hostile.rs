@@ -25,12 +25,12 @@ fn a_publisher_outlives_corrupted_sessions<T: Ours>(transport: &T) {
         max_message: 1 << 16,
         ..Options::default()
     };
-    let mut publisher = transport.publisher(&options).unwrap();
+    let publisher = transport.publisher(&options).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let mut good = transport.subscriber(&options).unwrap();
     good.connect(&endpoint).unwrap();
     good.subscribe(b"org").unwrap();
-    meet(&mut publisher, slice::from_mut(&mut good));
+    meet(&publisher, slice::from_mut(&mut good));
     for seed in 0..SESSIONS {
         let mut random = Random(seed.into());
         let (client, mut session) = begin(&endpoint, "SUB", &mut random);
@@ -65,9 +65,9 @@ fn a_subscriber_outlives_corrupted_sessions<T: Ours>(transport: &T) {
     // Bound, so that the bad peers come to it beside the good.
     let endpoint = subscriber.bind(&loopback()).unwrap();
     subscriber.subscribe(b"good").unwrap();
-    let mut good = transport.publisher(&options).unwrap();
+    let good = transport.publisher(&options).unwrap();
     good.connect(&endpoint).unwrap();
-    meet(&mut good, slice::from_mut(&mut subscriber));
+    meet(&good, slice::from_mut(&mut subscriber));
     for seed in 0..SESSIONS {
         let mut random = Random(seed.into());
         let (client, mut session) = begin(&endpoint, "PUB", &mut random);
@@ -139,7 +139,7 @@ fn a_handshake_in_small_pieces_ends_in_time<T: Ours>(transport: &T) {
         handshake_timeout: Duration::from_millis(300),
         ..Options::default()
     };
-    let mut publisher = transport.publisher(&options).unwrap();
+    let publisher = transport.publisher(&options).unwrap();
     let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
     // A byte now and then is no reason to wait for the next.
     for byte in &raw::greeting(1)[..60] {
@@ -150,7 +150,7 @@ fn a_handshake_in_small_pieces_ends_in_time<T: Ours>(transport: &T) {
 }
 
 fn connections_in_handshake_hold_up_nobody<T: Ours>(transport: &T) {
-    let mut publisher = transport.publisher(&Options::default()).unwrap();
+    let publisher = transport.publisher(&Options::default()).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let _silent: Vec<_> = (0..100)
         .map(|i| {
@@ -162,7 +162,7 @@ fn connections_in_handshake_hold_up_nobody<T: Ours>(transport: &T) {
     let mut subscriber = transport.subscriber(&Options::default()).unwrap();
     subscriber.connect(&endpoint).unwrap();
     subscriber.subscribe(b"org").unwrap();
-    meet(&mut publisher, slice::from_mut(&mut subscriber));
+    meet(&publisher, slice::from_mut(&mut subscriber));
     eventually("one has subscribed", || {
         publisher.subscribers().unwrap() == 1
     });
@@ -173,7 +173,7 @@ fn a_connection_that_never_reads_holds_up_nobody<T: Ours>(transport: &T) {
         high_water_mark: 10,
         ..Options::default()
     };
-    let mut publisher = transport.publisher(&options).unwrap();
+    let publisher = transport.publisher(&options).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let mut deaf = Raw::connect(&endpoint);
     deaf.handshake(1, "SUB");
@@ -181,7 +181,7 @@ fn a_connection_that_never_reads_holds_up_nobody<T: Ours>(transport: &T) {
     let mut subscriber = transport.subscriber(&options).unwrap();
     subscriber.connect(&endpoint).unwrap();
     subscriber.subscribe(b"org").unwrap();
-    meet(&mut publisher, slice::from_mut(&mut subscriber));
+    meet(&publisher, slice::from_mut(&mut subscriber));
     eventually("both have subscribed", || {
         publisher.subscribers().unwrap() == 2
     });

@@ -14,7 +14,7 @@ use fedmsg::transport::{
     Endpoint, Options, Publisher, Subscriber, Transport, native::Native, zmq::Zmq,
 };
 use fedmsg_tests::{
-    Ours, eventually, loopback, meet, next,
+    Ours, address, eventually, loopback, meet, next,
     random::Random,
     raw::{self, Raw},
 };
@@ -30,18 +30,18 @@ fn thousands_of_connections_leave_nothing_behind() {
 
 fn leaves_nothing_behind<T: Ours>(transport: &T) {
     let before = descriptors();
-    let mut publisher = transport.publisher(&Options::default()).unwrap();
+    let publisher = transport.publisher(&Options::default()).unwrap();
     let mut subscriber = transport.subscriber(&Options::default()).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
-    let mut from = transport.publisher(&Options::default()).unwrap();
+    let from = transport.publisher(&Options::default()).unwrap();
     let bound = subscriber.bind(&loopback()).unwrap();
     subscriber.subscribe(b"org").unwrap();
     from.connect(&bound).unwrap();
     let mut to = transport.subscriber(&Options::default()).unwrap();
     to.connect(&endpoint).unwrap();
     to.subscribe(b"org").unwrap();
-    meet(&mut from, slice::from_mut(&mut subscriber));
-    meet(&mut publisher, slice::from_mut(&mut to));
+    meet(&from, slice::from_mut(&mut subscriber));
+    meet(&publisher, slice::from_mut(&mut to));
 
     // The first rounds are the measure: they fill what is kept for later.
     let mut measure = (0, 0);
@@ -88,7 +88,7 @@ fn visit(endpoint: &Endpoint, socket_type: &str, count: usize) {
             }
             continue;
         }
-        let mut peer = TcpStream::connect((endpoint.host(), endpoint.port())).unwrap();
+        let mut peer = TcpStream::connect(address(endpoint)).unwrap();
         let garbage: Vec<u8> = (0..random.below(200))
             .map(|_| random.bits() as u8)
             .collect();
@@ -105,12 +105,12 @@ fn visit(endpoint: &Endpoint, socket_type: &str, count: usize) {
 #[test]
 fn a_flood_of_subscriptions_ends_its_connection_only() {
     let _alone = ALONE.lock();
-    let mut publisher = Native.publisher(&Options::default()).unwrap();
+    let publisher = Native.publisher(&Options::default()).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let mut good = Native.subscriber(&Options::default()).unwrap();
     good.connect(&endpoint).unwrap();
     good.subscribe(b"org").unwrap();
-    meet(&mut publisher, slice::from_mut(&mut good));
+    meet(&publisher, slice::from_mut(&mut good));
     let memory = resident();
     let mut client = Raw::connect(&endpoint);
     client.handshake(1, "SUB");
@@ -139,7 +139,7 @@ fn endless_messages_take_no_more_than_the_longest_allowed() {
         ..Options::default()
     };
     let mut subscriber = Native.subscriber(&options).unwrap();
-    let mut publisher = Native.publisher(&options).unwrap();
+    let publisher = Native.publisher(&options).unwrap();
     let at_subscriber = subscriber.bind(&loopback()).unwrap();
     let at_publisher = publisher.bind(&loopback()).unwrap();
     let frames = raw::frame(raw::MORE, &[b'x'; 1000]).repeat(1000);
@@ -180,9 +180,9 @@ fn a_length_takes_no_memory_before_its_bytes_come() {
         })
         .collect();
     // What came after them on each connection has come.
-    let mut good = Native.publisher(&Options::default()).unwrap();
+    let good = Native.publisher(&Options::default()).unwrap();
     good.connect(&endpoint).unwrap();
-    meet(&mut good, slice::from_mut(&mut subscriber));
+    meet(&good, slice::from_mut(&mut subscriber));
     assert_grown_by_less_than(64 << 20, memory);
     drop(peers);
 }
@@ -194,7 +194,7 @@ fn subscribers_that_never_read_share_one_memory() {
         max_memory: 8 << 20,
         ..Options::default()
     };
-    let mut publisher = Native.publisher(&options).unwrap();
+    let publisher = Native.publisher(&options).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let _deaf: Vec<_> = (0..30)
         .map(|_| {

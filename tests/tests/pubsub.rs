@@ -24,7 +24,7 @@ fn messages_of_any_size_arrive_unchanged_whichever_side_binds<P: Transport, S: T
     subscribers: &S,
 ) {
     for publisher_binds in [true, false] {
-        let mut publisher = publishers.publisher(&Options::default()).unwrap();
+        let publisher = publishers.publisher(&Options::default()).unwrap();
         let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
         if publisher_binds {
             subscriber
@@ -36,7 +36,7 @@ fn messages_of_any_size_arrive_unchanged_whichever_side_binds<P: Transport, S: T
                 .unwrap();
         }
         subscriber.subscribe(b"").unwrap();
-        meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+        meet(&publisher, std::slice::from_mut(&mut subscriber));
 
         for topic_len in [0, 1, 255, 256] {
             let topic = pattern(topic_len);
@@ -72,7 +72,7 @@ fn prefixes_are_byte_prefixes<P: Transport, S: Transport>(publishers: &P, subscr
         (&[b"a", b"ab\0c"], &[b"a\0", b"ab\0c"], &[b"b", b"\0a"]),
     ];
     for (prefixes, wanted, unwanted) in cases {
-        let mut publisher = publishers.publisher(&Options::default()).unwrap();
+        let publisher = publishers.publisher(&Options::default()).unwrap();
         let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
         subscriber
             .connect(&publisher.bind(&loopback()).unwrap())
@@ -80,7 +80,7 @@ fn prefixes_are_byte_prefixes<P: Transport, S: Transport>(publishers: &P, subscr
         for prefix in prefixes {
             subscriber.subscribe(prefix).unwrap();
         }
-        meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+        meet(&publisher, std::slice::from_mut(&mut subscriber));
         for topic in unwanted.iter().chain(wanted) {
             publisher.send(topic, &[]).unwrap();
         }
@@ -97,13 +97,13 @@ fn a_prefix_subscribed_twice_gives_one_copy_and_takes_two_unsubscribes<
     publishers: &P,
     subscribers: &S,
 ) {
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
     subscriber
         .connect(&publisher.bind(&loopback()).unwrap())
         .unwrap();
     subscriber.subscribe(b"marker").unwrap();
-    let gets = |publisher: &mut P::Publisher, subscriber: &mut S::Subscriber, copies| {
+    let gets = |publisher: &P::Publisher, subscriber: &mut S::Subscriber, copies| {
         meet(publisher, std::slice::from_mut(subscriber));
         publisher.send(b"twice", &[]).unwrap();
         publisher.send(b"marker", &[]).unwrap();
@@ -114,21 +114,21 @@ fn a_prefix_subscribed_twice_gives_one_copy_and_takes_two_unsubscribes<
     };
     subscriber.subscribe(b"twice").unwrap();
     subscriber.subscribe(b"twice").unwrap();
-    gets(&mut publisher, &mut subscriber, 1);
+    gets(&publisher, &mut subscriber, 1);
     subscriber.unsubscribe(b"twice").unwrap();
-    gets(&mut publisher, &mut subscriber, 1);
+    gets(&publisher, &mut subscriber, 1);
     subscriber.unsubscribe(b"twice").unwrap();
-    gets(&mut publisher, &mut subscriber, 0);
+    gets(&publisher, &mut subscriber, 0);
     // One too many, and one of what never was.
     subscriber.unsubscribe(b"twice").unwrap();
     subscriber.unsubscribe(b"never").unwrap();
-    gets(&mut publisher, &mut subscriber, 0);
+    gets(&publisher, &mut subscriber, 0);
     subscriber.subscribe(b"twice").unwrap();
-    gets(&mut publisher, &mut subscriber, 1);
+    gets(&publisher, &mut subscriber, 1);
 }
 
 fn overlapping_prefixes_give_one_copy<P: Transport, S: Transport>(publishers: &P, subscribers: &S) {
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
     subscriber
         .connect(&publisher.bind(&loopback()).unwrap())
@@ -136,14 +136,14 @@ fn overlapping_prefixes_give_one_copy<P: Transport, S: Transport>(publishers: &P
     for prefix in [b"".as_slice(), b"org", b"org.a", b"org.a.b"] {
         subscriber.subscribe(prefix).unwrap();
     }
-    meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+    meet(&publisher, std::slice::from_mut(&mut subscriber));
     publisher.send(b"org.a.b.c", &[b"1"]).unwrap();
     publisher.send(b"org.a", &[b"2"]).unwrap();
     assert_eq!(next(&mut subscriber).1, b"1");
     assert_eq!(next(&mut subscriber).1, b"2");
     subscriber.unsubscribe(b"").unwrap();
     subscriber.unsubscribe(b"org").unwrap();
-    meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+    meet(&publisher, std::slice::from_mut(&mut subscriber));
     publisher.send(b"org", &[b"3"]).unwrap();
     publisher.send(b"org.a.b", &[b"4"]).unwrap();
     assert_eq!(next(&mut subscriber).1, b"4");
@@ -160,7 +160,7 @@ fn every_subscriber_gets_everything_in_order<P: Transport, S: Transport>(
         64
     };
     for count in [1, 8, many] {
-        let mut publisher = publishers.publisher(&Options::default()).unwrap();
+        let publisher = publishers.publisher(&Options::default()).unwrap();
         let endpoint = publisher.bind(&loopback()).unwrap();
         let mut all: Vec<_> = (0..count)
             .map(|_| {
@@ -170,7 +170,7 @@ fn every_subscriber_gets_everything_in_order<P: Transport, S: Transport>(
                 subscriber
             })
             .collect();
-        meet(&mut publisher, &mut all);
+        meet(&publisher, &mut all);
         for i in 0..100_u32 {
             publisher
                 .send(b"org.example", &[&i.to_be_bytes(), &pattern(200)])
@@ -193,11 +193,11 @@ fn one_bound_subscriber_hears_many_publishers<P: Transport, S: Transport>(
     let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
     let endpoint = subscriber.bind(&loopback()).unwrap();
     for i in 0..5_u8 {
-        let mut publisher = publishers.publisher(&Options::default()).unwrap();
+        let publisher = publishers.publisher(&Options::default()).unwrap();
         publisher.connect(&endpoint).unwrap();
-        meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+        meet(&publisher, std::slice::from_mut(&mut subscriber));
         subscriber.subscribe(b"org").unwrap();
-        meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+        meet(&publisher, std::slice::from_mut(&mut subscriber));
         publisher.send(b"org", &[&[i]]).unwrap();
         assert_eq!(next(&mut subscriber), (b"org".to_vec(), vec![i]));
         // What it still holds when it is closed is sent.
@@ -216,7 +216,7 @@ fn one_subscriber_connects_to_many_publishers<P: Transport, S: Transport>(
     subscriber.subscribe(b"org.a").unwrap();
     let mut all: Vec<_> = (0..5)
         .map(|_| {
-            let mut publisher = publishers.publisher(&Options::default()).unwrap();
+            let publisher = publishers.publisher(&Options::default()).unwrap();
             subscriber
                 .connect(&publisher.bind(&loopback()).unwrap())
                 .unwrap();
@@ -244,7 +244,7 @@ fn a_slow_subscriber_holds_up_nobody<P: Transport, S: Transport>(publishers: &P,
         high_water_mark: 100,
         ..Options::default()
     };
-    let mut publisher = publishers.publisher(&options).unwrap();
+    let publisher = publishers.publisher(&options).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let mut all = [0, 1].map(|_| {
         let mut subscriber = subscribers.subscriber(&options).unwrap();
@@ -252,7 +252,7 @@ fn a_slow_subscriber_holds_up_nobody<P: Transport, S: Transport>(publishers: &P,
         subscriber.subscribe(b"").unwrap();
         subscriber
     });
-    meet(&mut publisher, &mut all);
+    meet(&publisher, &mut all);
     let [slow, quick] = &mut all;
     let body = pattern(64 << 10);
     for i in 0..1000_u32 {
@@ -288,13 +288,13 @@ for_transports!(
 );
 
 fn a_subscriber_hands_on_messages_of_any_number_of_frames<T: Ours>(transport: &T) {
-    let mut publisher = Pyzmq.publisher(&Options::default()).unwrap();
+    let publisher = Pyzmq.publisher(&Options::default()).unwrap();
     let mut subscriber = transport.subscriber(&Options::default()).unwrap();
     subscriber
         .connect(&publisher.bind(&loopback()).unwrap())
         .unwrap();
     subscriber.subscribe(b"org").unwrap();
-    meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+    meet(&publisher, std::slice::from_mut(&mut subscriber));
     let large = pattern(70_000);
     let messages: [&[&[u8]]; 5] = [
         &[b"org"],
@@ -306,16 +306,16 @@ fn a_subscriber_hands_on_messages_of_any_number_of_frames<T: Ours>(transport: &T
     for frames in messages {
         publisher.send_frames(frames).unwrap();
         let message = subscriber.recv(fedmsg_tests::PATIENCE).unwrap().unwrap();
-        assert_eq!(message.frames, frames);
+        assert_eq!(fedmsg_tests::frames(&message), frames);
         assert_eq!(message.topic_and_body().is_some(), frames.len() == 2);
     }
 }
 
 fn a_publisher_counts_its_subscribers<T: Ours>(transport: &T) {
-    let mut publisher = transport.publisher(&Options::default()).unwrap();
+    let publisher = transport.publisher(&Options::default()).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     assert_eq!(publisher.subscribers().unwrap(), 0);
-    let mut counts = |what, count| {
+    let counts = |what, count| {
         eventually(what, || publisher.subscribers().unwrap() == count);
     };
     let mut first = Zmq.subscriber(&Options::default()).unwrap();
@@ -343,13 +343,13 @@ fn sending_more_than_the_limit_is_an_error_and_nothing_else<T: Ours>(transport: 
         max_message: 1000,
         ..Options::default()
     };
-    let mut publisher = transport.publisher(&options).unwrap();
+    let publisher = transport.publisher(&options).unwrap();
     let mut subscriber = transport.subscriber(&options).unwrap();
     subscriber
         .connect(&publisher.bind(&loopback()).unwrap())
         .unwrap();
     subscriber.subscribe(b"").unwrap();
-    meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+    meet(&publisher, std::slice::from_mut(&mut subscriber));
     let body = pattern(997);
     match publisher.send(b"long", &[&body]) {
         Err(fedmsg::transport::Error::TooLarge {
@@ -363,9 +363,9 @@ fn sending_more_than_the_limit_is_an_error_and_nothing_else<T: Ours>(transport: 
 }
 
 fn an_address_in_use_is_an_error_that_names_it<T: Ours>(transport: &T) {
-    let mut first = transport.publisher(&Options::default()).unwrap();
+    let first = transport.publisher(&Options::default()).unwrap();
     let endpoint = first.bind(&loopback()).unwrap();
-    assert_ne!(endpoint.port(), 0);
+    assert_ne!(endpoint.port(), Some(0));
     let error = transport
         .publisher(&Options::default())
         .unwrap()
@@ -388,12 +388,12 @@ fn every_address_and_ipv6_can_be_bound<T: Ours>(transport: &T) {
         ("tcp://[::1]:0", "::1"),
         ("tcp://*:0", "::1"),
     ] {
-        let mut publisher = transport.publisher(&Options::default()).unwrap();
+        let publisher = transport.publisher(&Options::default()).unwrap();
         let bound = publisher.bind(&bind.parse().unwrap()).unwrap();
         let mut subscriber = transport.subscriber(&Options::default()).unwrap();
-        let endpoint = fedmsg::transport::Endpoint::tcp(connect, bound.port());
+        let endpoint = fedmsg::transport::Endpoint::tcp(connect, bound.port().unwrap());
         subscriber.connect(&endpoint).unwrap();
-        meet(&mut publisher, std::slice::from_mut(&mut subscriber));
+        meet(&publisher, std::slice::from_mut(&mut subscriber));
     }
 }
 

@@ -31,7 +31,7 @@ fn a_subscriber_goes_on_when_its_publisher_is_killed_and_restarted<P: Transport,
     subscriber.subscribe(b"org").unwrap();
     let mut endpoint = loopback();
     for i in 0..4_u8 {
-        let mut publisher = publishers.publisher(&Options::default()).unwrap();
+        let publisher = publishers.publisher(&Options::default()).unwrap();
         if i == 0 {
             endpoint = publisher.bind(&endpoint).unwrap();
             subscriber.connect(&endpoint).unwrap();
@@ -40,7 +40,7 @@ fn a_subscriber_goes_on_when_its_publisher_is_killed_and_restarted<P: Transport,
                 publisher.bind(&endpoint).is_ok()
             });
         }
-        meet(&mut publisher, slice::from_mut(&mut subscriber));
+        meet(&publisher, slice::from_mut(&mut subscriber));
         publisher.send(b"org", &[&[i]]).unwrap();
         assert_eq!(next(&mut subscriber), (b"org".to_vec(), vec![i]));
     }
@@ -50,7 +50,7 @@ fn a_publisher_goes_on_when_its_subscriber_is_killed_and_restarted<P: Transport,
     publishers: &P,
     subscribers: &S,
 ) {
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     let mut endpoint = loopback();
     for i in 0..4_u8 {
         let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
@@ -63,7 +63,7 @@ fn a_publisher_goes_on_when_its_subscriber_is_killed_and_restarted<P: Transport,
                 subscriber.bind(&endpoint).is_ok()
             });
         }
-        meet(&mut publisher, slice::from_mut(&mut subscriber));
+        meet(&publisher, slice::from_mut(&mut subscriber));
         publisher.send(b"org", &[&[i]]).unwrap();
         assert_eq!(next(&mut subscriber), (b"org".to_vec(), vec![i]));
     }
@@ -73,7 +73,7 @@ fn subscribers_that_come_and_go_disturb_nobody<P: Transport, S: Transport>(
     publishers: &P,
     subscribers: &S,
 ) {
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     let endpoint = publisher.bind(&loopback()).unwrap();
     let subscribe = || {
         let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
@@ -82,10 +82,10 @@ fn subscribers_that_come_and_go_disturb_nobody<P: Transport, S: Transport>(
         subscriber
     };
     let mut stays = subscribe();
-    meet(&mut publisher, slice::from_mut(&mut stays));
+    meet(&publisher, slice::from_mut(&mut stays));
     for i in 0..10_u8 {
         let mut goes = subscribe();
-        meet(&mut publisher, slice::from_mut(&mut goes));
+        meet(&publisher, slice::from_mut(&mut goes));
         // With messages on their way to it.
         for _ in 0..20 {
             publisher.send(b"org", &[&[i], &[0; 10_000]]).unwrap();
@@ -103,7 +103,7 @@ fn a_cut_connection_comes_back_with_its_subscriptions<P: Transport, S: Transport
     publishers: &P,
     subscribers: &S,
 ) {
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     // Byte by byte, for once with real peers.
     let proxy = Proxy::to(&publisher.bind(&loopback()).unwrap(), 1);
     let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
@@ -111,7 +111,7 @@ fn a_cut_connection_comes_back_with_its_subscriptions<P: Transport, S: Transport
     subscriber.subscribe(b"org.b").unwrap();
     subscriber.connect(proxy.endpoint()).unwrap();
     for i in 0..3_u8 {
-        meet(&mut publisher, slice::from_mut(&mut subscriber));
+        meet(&publisher, slice::from_mut(&mut subscriber));
         publisher.send(b"org.c", &[&[i]]).unwrap();
         publisher.send(b"org.a", &[&[i]]).unwrap();
         publisher.send(b"org.b", &[&[i], &[0; 300]]).unwrap();
@@ -130,18 +130,18 @@ fn either_side_may_come_first<P: Transport, S: Transport>(publishers: &P, subscr
     let endpoint = free();
     subscriber.connect(&endpoint).unwrap();
     thread::sleep(Duration::from_millis(50));
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     publisher.bind(&endpoint).unwrap();
-    meet(&mut publisher, slice::from_mut(&mut subscriber));
+    meet(&publisher, slice::from_mut(&mut subscriber));
 
-    let mut publisher = publishers.publisher(&Options::default()).unwrap();
+    let publisher = publishers.publisher(&Options::default()).unwrap();
     let endpoint = free();
     publisher.connect(&endpoint).unwrap();
     publisher.send(b"lost", &[b"nobody is there"]).unwrap();
     thread::sleep(Duration::from_millis(50));
     let mut subscriber = subscribers.subscriber(&Options::default()).unwrap();
     subscriber.bind(&endpoint).unwrap();
-    meet(&mut publisher, slice::from_mut(&mut subscriber));
+    meet(&publisher, slice::from_mut(&mut subscriber));
 }
 
 for_transports!(
@@ -150,7 +150,7 @@ for_transports!(
 );
 
 fn a_peer_that_shuts_down_its_sending_side_is_disconnected<T: Ours>(transport: &T) {
-    let mut publisher = transport.publisher(&Options::default()).unwrap();
+    let publisher = transport.publisher(&Options::default()).unwrap();
     let mut client = Raw::connect(&publisher.bind(&loopback()).unwrap());
     client.handshake(1, "SUB");
     client.send(&raw::subscribe(b""));

@@ -73,6 +73,13 @@ impl<'a> Message<'a> {
         if self.clean { Some(self.body) } else { None }
     }
 
+    /// The bytes that it came in, whatever they hold besides its frames;
+    /// [`from_wire`](Self::from_wire) reads them again.
+    #[inline]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.body
+    }
+
     /// Of a REQ's or REP's message: the frames up to and with the empty one, as they came over the
     /// wire. A REP's answer begins with them. Empty for other sockets.
     #[inline]

@@ -82,8 +82,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         linger: Duration::from_secs_f64(args.linger),
         ..args.endpoint.options("publish")
     };
-    let mut publisher = Native.publisher(&options)?;
-    args.endpoint.publisher(&mut publisher)?;
+    let publisher = Native.publisher(&options)?;
+    args.endpoint.publisher(&publisher)?;
     let deadline = Instant::now() + Duration::from_secs_f64(args.wait);
     while args.wait > 0.0 && publisher.subscribers()? == 0 {
         if Instant::now() >= deadline {

@@ -1,10 +1,6 @@
 //! Endpoint addresses, as fedmsg's configuration writes them: `tcp://host:port`, `ipc://path`.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` less its final NUL).
 const MAX_PATH: usize = 107;
@@ -113,7 +109,6 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
     }
     Ok(Endpoint::tcp(host, port))
 }
-
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

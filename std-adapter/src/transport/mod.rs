@@ -230,9 +230,9 @@ pub struct Options {
     pub high_water_mark: usize,
     /// What a publisher does for a subscriber that is the high-water mark behind.
     pub when_full: WhenFull,
-    /// Bytes that a publisher keeps for all subscribers together (and at most as much again, of
-    /// messages half sent to slow ones), or that a subscriber keeps for its reader (and as much
-    /// again that the reader has taken over and not yet asked for).
+    /// Bytes that a publisher keeps for all subscribers together, at least the newest message (and
+    /// at most as much again, of messages half sent to slow ones), or that a subscriber keeps for
+    /// its reader (besides what is being read). A longer message cannot be sent.
     pub max_memory: usize,
     /// The longest message accepted or sent, in bytes, all frames together.
     pub max_message: usize,
@@ -349,7 +349,10 @@ impl fmt::Display for Notice<'_> {
                 peer,
                 messages,
                 total,
-            } => write!(f, "{peer}: too slow: {messages} messages dropped, {total} in all"),
+            } => write!(
+                f,
+                "{peer}: too slow: {messages} messages dropped, {total} in all"
+            ),
             Self::HandshakeFailed { peer, reason } | Self::Ended { peer, reason } => {
                 write!(f, "{peer}: {reason}")
             }

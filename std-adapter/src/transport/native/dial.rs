@@ -1,8 +1,12 @@
 //! Connecting out: names to addresses, one attempt after the other, with pauses that double.
 
-use super::super::{Endpoint, Options};
+use super::{
+    super::{Endpoint, Options},
+    stream::Address,
+};
 use mio::Waker;
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     sync::{Arc, mpsc},
@@ -13,21 +17,21 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One endpoint that a socket keeps connected to.
 pub(super) struct Dial {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     pause: Duration,
     next: Option<Instant>,
-    addresses: Vec<SocketAddr>,
+    addresses: VecDeque<SocketAddr>,
     /// Where the resolver's answer comes.
-    resolving: Option<mpsc::Receiver<io::Result<Vec<SocketAddr>>>>,
+    resolving: Option<Resolved>,
 }
 
 impl Dial {
     pub(super) fn new(endpoint: Endpoint, options: &Options) -> Self {
         Self {
-            endpoint,
+            endpoint: Arc::new(endpoint),
             pause: options.reconnect,
             next: Some(Instant::now()),
-            addresses: Vec::new(),
+            addresses: VecDeque::new(),
             resolving: None,
         }
     }
@@ -37,7 +41,7 @@ impl Dial {
         self.next
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
 
@@ -47,12 +51,12 @@ impl Dial {
         &mut self,
         now: Instant,
         waker: &Arc<Waker>,
-    ) -> io::Result<Option<SocketAddr>> {
+    ) -> io::Result<Option<Address>> {
         if let Some(resolving) = &self.resolving {
             match resolving.try_recv() {
                 Ok(resolved) => {
                     self.resolving = None;
-                    self.addresses = resolved?;
+                    self.addresses = resolved?.into();
                     if self.addresses.is_empty() {
                         return Err(io::Error::new(
                             ErrorKind::NotFound,
@@ -72,18 +76,18 @@ impl Dial {
             return Ok(None);
         }
         self.next = None;
-        let (host, port) = match &self.endpoint {
-            Endpoint::Tcp { host, port } => (host.clone(), *port),
-            Endpoint::Ipc(_) => return Err(ErrorKind::Unsupported.into()),
+        let (host, port) = match &*self.endpoint {
+            Endpoint::Tcp { host, port } => (host, *port),
+            Endpoint::Ipc(path) => return Ok(Some(Address::Path(path.clone()))),
         };
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return Ok(Some(SocketAddr::new(ip, port)));
+            return Ok(Some(Address::Ip(SocketAddr::new(ip, port))));
         }
-        if self.addresses.is_empty() {
-            self.resolve(host, port, waker)?;
-            return Ok(None);
+        if let Some(address) = self.addresses.pop_front() {
+            return Ok(Some(Address::Ip(address)));
         }
-        Ok(Some(self.addresses.remove(0)))
+        self.resolving = Some(resolve(host.clone(), port, waker)?);
+        Ok(None)
     }
 
     /// The attempt failed or the connection was lost: the next address at once, or, when all were
@@ -104,18 +108,19 @@ impl Dial {
         self.pause = options.reconnect;
         self.addresses.clear();
     }
+}
 
-    fn resolve(&mut self, host: String, port: u16, waker: &Arc<Waker>) -> io::Result<()> {
-        let (sender, receiver) = mpsc::channel();
-        let waker = Arc::clone(waker);
-        let resolver = std::thread::Builder::new().name("fedmsg-resolve".into());
-        resolver.spawn(move || {
-            let resolved = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            // Nobody is left to hear of it when the socket was closed meanwhile.
-            let _ = sender.send(resolved);
-            let _ = waker.wake();
-        })?;
-        self.resolving = Some(receiver);
-        Ok(())
-    }
+type Resolved = mpsc::Receiver<io::Result<Vec<SocketAddr>>>;
+
+fn resolve(host: String, port: u16, waker: &Arc<Waker>) -> io::Result<Resolved> {
+    let (sender, receiver) = mpsc::channel();
+    let waker = Arc::clone(waker);
+    let resolver = std::thread::Builder::new().name("fedmsg-resolve".into());
+    resolver.spawn(move || {
+        let resolved = (host.as_str(), port).to_socket_addrs().map(Vec::from_iter);
+        // Nobody is left to hear of it when the socket was closed meanwhile.
+        let _ = sender.send(resolved);
+        let _ = waker.wake();
+    })?;
+    Ok(receiver)
 }

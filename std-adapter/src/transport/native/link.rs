@@ -1,11 +1,15 @@
 //! One connection: a stream, the core's state machine for its peer, and the bytes on their way.
 
-use super::super::Options;
+use super::{
+    super::{Endpoint, Options},
+    stream::Stream,
+};
 use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Peer, PeerError};
-use mio::net::TcpStream;
 use std::{
     fmt,
     io::{self, ErrorKind, Read, Write},
+    ops::Range,
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,48 +17,53 @@ use std::{
 const MAX_SUBSCRIPTION: usize = 4096;
 /// A frame's header, at its longest.
 const MAX_HEADER: usize = 9;
-/// How much is read at once from a peer that has not yet sent as much: a subscriber, which never
-/// sends much, does not take more.
-const FIRST_READ: usize = 4 << 10;
-/// How much is read at once.
-const READ: usize = 64 << 10;
-/// How much is read from one peer before the others' turn.
-const READ_TURN: usize = 1 << 20;
+/// How much is read at once, in bytes.
+pub(super) const READ: usize = 128 << 10;
 
-/// One connection.
-pub(super) struct Link {
-    pub(super) stream: TcpStream,
+/// One connection; `conn` is what the socket's kind keeps of it.
+pub(super) struct Link<C> {
+    pub(super) stream: Stream,
     pub(super) peer: Peer,
+    pub(super) conn: C,
     /// The peer's address, or the endpoint that was connected to.
     pub(super) name: String,
+    /// What was bound or connected to.
+    pub(super) endpoint: Arc<Endpoint>,
     /// Which of the socket's dials made it, if it was not accepted.
     pub(super) dial: Option<usize>,
-    /// Whether it is known that the handshake is done.
+    /// When it was made, on the core's clock.
+    pub(super) born: u64,
+    /// The handshake is done.
     pub(super) greeted: bool,
     connected: bool,
     pub(super) readable: bool,
+    /// The peer has said its last: it is to be read up to there.
+    pub(super) read_closed: bool,
     pub(super) writable: bool,
-    /// How much is read at once from this peer.
-    read_size: usize,
-    /// Received and not yet understood: `inbox[start..end]`.
-    inbox: Vec<u8>,
-    start: usize,
-    end: usize,
+    /// Received and not yet understood.
+    partial: Vec<u8>,
+    /// So many bytes are needed for what is in `partial` to mean something.
+    needed: usize,
     /// To be sent before anything else: handshake, heartbeats, subscriptions.
-    control: Vec<u8>,
+    pub(super) control: Vec<u8>,
     control_sent: usize,
 }
 
 /// Why a connection ended.
+#[derive(Debug)]
 pub(super) enum Ended {
     /// By the peer, or by what lies between.
     Io(io::Error),
     /// By us: the peer broke the protocol or went silent.
     Peer(PeerError),
-    /// By us: the peer's subscriptions take more than this many bytes.
+    /// By us: subscriptions take more than this many bytes.
     Subscriptions(usize),
     /// By us: too much memory was held for messages half sent to slow peers.
     TooSlow,
+    /// By us: its handshake was not done when another connection needed the place.
+    Crowded(usize),
+    /// By us: the question it was asked had no answer in time.
+    Unanswered,
 }
 
 impl fmt::Display for Ended {
@@ -69,6 +78,11 @@ impl fmt::Display for Ended {
                 write!(f, "its subscriptions take more than {limit} bytes")
             }
             Self::TooSlow => f.write_str("too slow for the message under way"),
+            Self::Crowded(limit) => write!(
+                f,
+                "all {limit} connections are in use, and its handshake was not done"
+            ),
+            Self::Unanswered => f.write_str("no answer in time"),
         }
     }
 }
@@ -85,22 +99,32 @@ impl From<PeerError> for Ended {
     }
 }
 
-impl Link {
-    pub(super) fn new(stream: TcpStream, peer: Peer, name: String, dial: Option<usize>) -> Self {
+impl<C> Link<C> {
+    pub(super) fn new(
+        stream: Stream,
+        peer: Peer,
+        conn: C,
+        name: String,
+        endpoint: Arc<Endpoint>,
+        dial: Option<usize>,
+        born: u64,
+    ) -> Self {
         Self {
             stream,
             peer,
+            conn,
             name,
+            endpoint,
             dial,
+            born,
             greeted: false,
             connected: dial.is_none(),
             readable: false,
+            read_closed: false,
             // A connection being made becomes writable when it is there.
             writable: dial.is_none(),
-            read_size: FIRST_READ,
-            inbox: Vec::new(),
-            start: 0,
-            end: 0,
+            partial: Vec::new(),
+            needed: 0,
             control: Vec::new(),
             control_sent: 0,
         }
@@ -109,109 +133,103 @@ impl Link {
     /// Whether the connection is there; an error if it could not be made.
     pub(super) fn is_connected(&mut self) -> Result<bool, Ended> {
         if !self.connected {
-            if let Some(error) = self.stream.take_error()? {
-                return Err(error.into());
-            }
-            self.connected = self.stream.peer_addr().is_ok();
+            self.connected = self.stream.is_connected()?;
         }
         Ok(self.connected)
     }
 
-    /// Reads what there is and hands on what it means, until nothing is left, it was this peer's
-    /// share for now (`readable` stays set), or `each` says stop.
+    /// Reads once into `buffer` and hands on what that means. Where `each` says so of a message,
+    /// its place in the buffer is put into `messages`.
     pub(super) fn read(
         &mut self,
         now: u64,
-        mut each: impl FnMut(&mut Peer, Event<'_>, &mut Vec<u8>) -> Result<bool, Ended>,
+        buffer: &mut Vec<u8>,
+        messages: &mut Vec<Range<usize>>,
+        mut each: impl FnMut(&mut C, Event<'_>) -> Result<bool, Ended>,
     ) -> Result<(), Ended> {
-        let mut turn = 0;
-        loop {
-            if !self.understand(now, &mut each)? || turn >= READ_TURN {
-                return Ok(());
-            }
-            let free = self.inbox.get_mut(self.end..).unwrap_or_default();
-            match self.stream.read(free) {
-                Ok(0) => return Err(Ended::Io(ErrorKind::UnexpectedEof.into())),
-                Ok(n) => {
-                    if n == free.len() {
-                        self.read_size = READ;
-                    }
-                    self.end += n;
-                    turn += n;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+        let kept = self.partial.len();
+        if kept + READ / 4 > READ {
+            // A large message. It grows with the bytes that come, not with the length announced.
+            let size = self.needed.min(2 * kept).max(kept + READ / 4);
+            self.partial.resize(size, 0);
+            std::mem::swap(buffer, &mut self.partial);
+        } else {
+            buffer.resize(READ.max(buffer.len()), 0);
+            if let Some(front) = buffer.get_mut(..kept) {
+                front.copy_from_slice(&self.partial);
             }
         }
-    }
-
-    /// Gives every complete item to `each`, then makes room for more; whether `each` wants more.
-    fn understand(
-        &mut self,
-        now: u64,
-        each: &mut impl FnMut(&mut Peer, Event<'_>, &mut Vec<u8>) -> Result<bool, Ended>,
-    ) -> Result<bool, Ended> {
-        let needed = loop {
-            let unread = self.inbox.get(self.start..self.end).unwrap_or_default();
+        self.partial.clear();
+        let free = buffer.get_mut(kept..).unwrap_or_default();
+        let (n, room) = match self.stream.read(free) {
+            Ok(0) => return Err(Ended::Io(ErrorKind::UnexpectedEof.into())),
+            Ok(n) => (n, free.len()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                (0, 0)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => (0, 0),
+            Err(error) => return Err(error.into()),
+        };
+        if n < room && !self.read_closed {
+            // That was all; what comes from now on is announced.
+            self.readable = false;
+        }
+        let end = kept + n;
+        let mut at = 0;
+        loop {
+            let unread = buffer.get(at..end).unwrap_or_default();
             let input = self.peer.input(unread, now)?;
-            self.start += input.consumed;
+            at += input.consumed;
             match input.event {
                 Some(event) => {
                     if let Event::Ready(_) = event {
-                        // What `each` has to say comes after our READY.
+                        // What the socket has to say comes after our READY.
                         collect(&mut self.peer, &mut self.control);
                     }
-                    if !each(&mut self.peer, event, &mut self.control)? {
-                        return Ok(false);
+                    let len = match event {
+                        Event::Message(message) => message.bytes().len(),
+                        _ => 0,
+                    };
+                    if each(&mut self.conn, event)? {
+                        messages.push(at - len..at);
                     }
                 }
-                None if input.consumed == 0 => break input.needed,
+                None if input.consumed == 0 => {
+                    self.needed = input.needed;
+                    break;
+                }
                 None => {}
             }
-        };
-        self.make_room(needed);
-        Ok(true)
+        }
+        if at == 0 && buffer.capacity() > 2 * READ {
+            std::mem::swap(buffer, &mut self.partial);
+            self.partial.truncate(end);
+        } else {
+            self.partial = Vec::from(buffer.get(at..end).unwrap_or_default());
+        }
+        Ok(())
     }
 
-    /// Room for an item of `needed` bytes at the front of the unread ones, and to read into.
-    fn make_room(&mut self, needed: usize) {
-        let unread = self.end - self.start;
-        if unread == 0 && self.inbox.len() > 4 * READ {
-            // A large message is gone: give its memory back.
-            self.inbox = Vec::new();
-            (self.start, self.end) = (0, 0);
-        }
-        if self.start > 0
-            && (unread == 0 || self.inbox.len() - self.start < needed.max(self.read_size / 2))
-        {
-            self.inbox.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, unread);
-        }
-        // It grows with the bytes that come, not with the length that the peer announced.
-        let size = needed.min(2 * unread).max(self.read_size);
-        if self.inbox.len() < size {
-            self.inbox.resize(size, 0);
-        }
-    }
-
-    /// Sends what has to go out before any message: protocol bytes, and what was put there by
-    /// `read`'s `each`. To be called between messages only. Whether all of it went out.
+    /// Sends what has to go out before any message: protocol bytes, and what is in `control`. To be
+    /// called between messages only. Whether all of it went out.
     pub(super) fn write_control(&mut self) -> Result<bool, Ended> {
         loop {
             let unsent = self.control.get(self.control_sent..).unwrap_or_default();
             if unsent.is_empty() {
-                self.control.clear();
-                self.control_sent = 0;
+                if !self.control.is_empty() {
+                    self.control = Vec::new();
+                    self.control_sent = 0;
+                }
                 // One at a time: a peer that asks without listening shall not pile up answers.
                 collect(&mut self.peer, &mut self.control);
                 if self.control.is_empty() {
                     return Ok(true);
                 }
                 continue;
+            }
+            if !self.writable {
+                return Ok(false);
             }
             match self.stream.write(unsent) {
                 Ok(n) => self.control_sent += n,
@@ -225,9 +243,9 @@ impl Link {
         }
     }
 
-    /// A buffer to put protocol bytes into.
-    pub(super) fn control_mut(&mut self) -> (&mut Peer, &mut Vec<u8>) {
-        (&mut self.peer, &mut self.control)
+    /// Whether there is nothing for [`write_control`](Self::write_control) to do.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.control.is_empty() && !self.peer.has_output()
     }
 }
 

@@ -1,23 +1,28 @@
-//! The core's ZMTP over TCP: PUB and SUB, binding or connecting.
+//! The core's ZMTP over TCP and Unix sockets: PUB, SUB, REQ and REP, binding or connecting.
 //!
-//! Each socket has one I/O thread for all its connections. A publisher keeps its recent messages
-//! once, in a ring of [`Options::max_memory`] bytes in which every subscriber has its own place; a
-//! subscriber that falls out of the ring, or more than [`Options::high_water_mark`] messages
-//! behind, goes on with newer ones. A subscriber's messages wait in a queue of the same limits;
-//! while it is full nothing is read from the network.
+//! A publisher keeps its recent messages once, in a log in which every subscriber has its own
+//! place; one thread sends from it. A subscriber that falls more than
+//! [`Options::high_water_mark`] messages behind, or out of the log's [`Options::max_memory`] bytes,
+//! loses messages and never slows another. A subscriber's messages wait in its own buffers, within
+//! the same limits; while these are full nothing is read from the network.
 //!
 //! [`Options::max_memory`]: super::Options::max_memory
 //! [`Options::high_water_mark`]: super::Options::high_water_mark
 
 mod dial;
-mod io;
+mod driver;
+mod interests;
 mod link;
-mod prefixes;
+mod log;
 mod publisher;
+mod reqrep;
+mod seat;
+mod stream;
 mod subscriber;
 
 use super::{Error, Options, Transport};
 pub use publisher::NativePublisher;
+pub use reqrep::{NativeReplier, NativeRequester};
 pub use subscriber::NativeSubscriber;
 
 /// The native transport.
@@ -27,8 +32,8 @@ pub struct Native;
 impl Transport for Native {
     type Publisher = NativePublisher;
     type Subscriber = NativeSubscriber;
-    type Requester = Later;
-    type Replier = Later;
+    type Requester = NativeRequester;
+    type Replier = NativeReplier;
 
     fn publisher(&self, options: &Options) -> Result<NativePublisher, Error> {
         NativePublisher::new(options)
@@ -38,40 +43,11 @@ impl Transport for Native {
         NativeSubscriber::new(options)
     }
 
-    fn requester(&self, _: &Options) -> Result<Later, Error> {
-        Err(Error::Closed)
+    fn requester(&self, options: &Options) -> Result<NativeRequester, Error> {
+        NativeRequester::new(options)
     }
 
-    fn replier(&self, _: &Options) -> Result<Later, Error> {
-        Err(Error::Closed)
-    }
-}
-
-/// Placeholder.
-#[derive(Debug)]
-pub struct Later;
-
-impl super::Requester for Later {
-    fn connect(&mut self, _: &super::Endpoint) -> Result<(), Error> {
-        Err(Error::Closed)
-    }
-    fn request(
-        &mut self,
-        _: &[&[u8]],
-        _: std::time::Duration,
-    ) -> Result<Option<super::Message<'_>>, Error> {
-        Err(Error::Closed)
-    }
-}
-
-impl super::Replier for Later {
-    fn bind(&mut self, _: &super::Endpoint) -> Result<super::Endpoint, Error> {
-        Err(Error::Closed)
-    }
-    fn recv(&mut self, _: std::time::Duration) -> Result<Option<super::Message<'_>>, Error> {
-        Err(Error::Closed)
-    }
-    fn reply(&mut self, _: &[&[u8]]) -> Result<(), Error> {
-        Err(Error::Closed)
+    fn replier(&self, options: &Options) -> Result<NativeReplier, Error> {
+        NativeReplier::new(options)
     }
 }

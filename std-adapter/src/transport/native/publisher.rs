@@ -1,438 +1,784 @@
 //! The native PUB socket.
 
 use super::{
-    super::{Endpoint, Error, Options, Publisher},
-    io::{Io, Role},
+    super::{Endpoint, Error, Interests as Asked, Message, Notice, Options, Publisher, WhenFull},
+    driver::{Links, Role, tell},
+    interests::{Class, Interests, OVERHEAD},
     link::{Ended, Link},
-    prefixes::Prefixes,
+    log::{Cursor, Front, Log, Wants},
+    seat::Seat,
 };
-use fedmsg_core::{
-    publisher::ring::{Cursor, Next, Record, Ring},
-    zmtp::{
-        Event, Peer, SocketType,
-        frame::{self, Decoded},
-        message_headers,
-    },
-};
+use fedmsg_core::zmtp::{Event, SocketType, message_headers};
 use std::{
-    collections::BTreeMap,
     io::{ErrorKind, IoSlice, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    iter,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-/// The most pieces of one gathered write.
-const PIECES: usize = 256;
+/// The most pieces of one gathered write, and the most bytes.
+const PIECES: usize = 64;
+const WRITE: usize = 1 << 20;
 /// What one peer's subscriptions may take, in bytes.
 const MAX_SUBSCRIPTIONS: usize = 1 << 20;
+/// How often a subscriber's losses are told while it does not read.
+const TELL: Duration = Duration::from_secs(1);
 
 /// A PUB socket of the native transport.
 pub struct NativePublisher {
-    io: Io<PubRole>,
-    log: Arc<Mutex<Log>>,
+    shared: Arc<Shared>,
+    seat: Seat<PubRole>,
     max_message: usize,
+    linger: Duration,
+}
+
+/// What publishing threads and the I/O thread share.
+struct Shared {
+    interests: RwLock<Interests>,
+    front: Mutex<Front>,
+    /// The I/O thread has taken what publishing threads had appended.
+    taken: Condvar,
+    /// The I/O thread sleeps, or is about to: whoever appends wakes it.
+    sleeping: AtomicBool,
+    /// Publishing threads that wait for `taken`.
+    waiting: AtomicUsize,
+    /// Peers that subscribed to anything.
+    subscribers: Mutex<usize>,
+    subscribed: Condvar,
+    lost: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl NativePublisher {
     pub(super) fn new(options: &Options) -> Result<Self, Error> {
-        let log = Arc::new(Mutex::new(Log {
-            ring: Ring::new(vec![0; options.max_memory].into_boxed_slice()),
-            readers: BTreeMap::new(),
-            high_water_mark: match options.high_water_mark {
-                0 => u64::MAX,
-                n => n as u64,
-            },
+        let high_water_mark = match options.high_water_mark {
+            0 => usize::MAX,
+            n => n,
+        };
+        let (ahead, blocking) = match options.when_full {
+            WhenFull::Block => ((high_water_mark / 2).max(1), true),
+            WhenFull::DropOldest | WhenFull::DropNewest => (usize::MAX, false),
+        };
+        let shared = Arc::new(Shared {
+            interests: RwLock::default(),
+            front: Mutex::new(Front::new(options.max_memory, ahead)),
+            taken: Condvar::new(),
+            sleeping: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            subscribers: Mutex::new(0),
+            subscribed: Condvar::new(),
+            lost: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+        });
+        let role = PubRole {
+            shared: Arc::clone(&shared),
+            log: Log::new(options.max_memory),
+            blocking,
+            ahead,
+            drops_newest: options.when_full == WhenFull::DropNewest,
+            high_water_mark: high_water_mark as u64,
             kept: 0,
             max_kept: options.max_memory,
-            lost: 0,
-            closed: false,
-        }));
-        let role = PubRole {
-            log: Arc::clone(&log),
+            prune: false,
         };
         Ok(Self {
-            io: Io::start(options, role)?,
-            log,
-            max_message: options.max_message,
+            seat: Seat::new(options, role)?,
+            shared,
+            max_message: options.max_message.min(options.max_memory),
+            linger: options.linger,
         })
     }
 
-    /// How many messages subscribers have lost because they were too slow, all together, wanted by
-    /// their subscriptions or not.
+    /// How many messages subscribers asked for and did not get because they were too slow, all
+    /// together. [`Notice::Dropped`] tells of each subscriber's.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        lock(&self.log).lost
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn append<'p>(
+        &self,
+        topic: &[u8],
+        size: usize,
+        parts: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Result<(), Error> {
+        let shared = &*self.shared;
+        if shared.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        let interests = shared.interests();
+        let Some(class) = interests.classify(topic) else {
+            return Ok(());
+        };
+        let epoch = interests.epoch();
+        drop(interests);
+        let mut front = lock(&shared.front);
+        while front.is_full(size) {
+            front = self.wait(front)?;
+        }
+        front.append(size, parts, class, epoch);
+        drop(front);
+        if shared.sleeping.load(Ordering::SeqCst) && shared.sleeping.swap(false, Ordering::SeqCst) {
+            // It fails only when there is nobody to be woken.
+            let _ = self.seat.waker().wake();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn wait<'f>(&self, front: MutexGuard<'f, Front>) -> Result<MutexGuard<'f, Front>, Error> {
+        let shared = &*self.shared;
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        let front = shared
+            .taken
+            .wait(front)
+            .unwrap_or_else(PoisonError::into_inner);
+        shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        match shared.closed.load(Ordering::Relaxed) {
+            true => Err(Error::Closed),
+            false => Ok(front),
+        }
+    }
+
+    fn check(&self, size: usize) -> Result<(), Error> {
+        let limit = self.max_message;
+        match size > limit {
+            true => Err(Error::TooLarge { size, limit }),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends what there is, as long as that may take; how many messages did not reach somebody.
+    fn finish(&self) -> u64 {
+        let shared = &*self.shared;
+        shared.closed.store(true, Ordering::SeqCst);
+        shared.taken.notify_all();
+        shared.subscribed.notify_all();
+        let deadline = Instant::now().checked_add(self.linger);
+        let unsent = self.seat.with(|driver| {
+            driver.stop();
+            while !driver.role.is_flushed(&driver.links)
+                && deadline.is_none_or(|deadline| deadline > Instant::now())
+                && driver.turn(deadline).is_ok()
+            {}
+            driver.role.unsent(&mut driver.links)
+        });
+        unsent.unwrap_or_default() + self.lost()
     }
 }
 
 impl Publisher for NativePublisher {
     fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        self.io.bind(endpoint)
+        self.seat.with(|driver| driver.bind(endpoint))?
     }
 
     fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        self.io.connect(endpoint)
+        self.seat.with(|driver| driver.connect(endpoint))?
     }
 
+    #[inline]
     fn send(&self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
-        let len = body.iter().map(|piece| piece.len()).sum();
-        let size = topic.len() + len;
-        let limit = self.max_message;
-        if size > limit {
-            return Err(Error::TooLarge { size, limit });
-        }
+        let len = body.iter().map(|piece| piece.len()).sum::<usize>();
+        self.check(topic.len() + len)?;
         let [first, second] = &message_headers(topic.len(), len);
-        let mut parts: Vec<&[u8]> = vec![first, topic, second];
-        parts.extend_from_slice(body);
-        let mut log = lock(&self.log);
-        if log.closed {
-            return Err(Error::Closed);
+        let size = first.len() + topic.len() + second.len() + len;
+        let head: [&[u8]; 3] = [first, topic, second];
+        self.append(topic, size, head.into_iter().chain(body.iter().copied()))
+    }
+
+    fn forward(&self, message: &Message<'_>) -> Result<(), Error> {
+        let topic = message.frames.frames().next().unwrap_or_default();
+        match message.frames.wire() {
+            Some(wire) => {
+                self.check(wire.len())?;
+                self.append(topic, wire.len(), iter::once(wire))
+            }
+            None => {
+                let frames: Vec<&[u8]> = message.frames.frames().collect();
+                let mut wire = Vec::new();
+                super::super::encode_frames(&frames, &mut wire);
+                self.check(wire.len())?;
+                self.append(topic, wire.len(), iter::once(&*wire))
+            }
         }
-        log.append(&parts)
-            .map_err(|limit| Error::TooLarge { size, limit })?;
-        drop(log);
-        self.io.doorbell().ring();
-        Ok(())
     }
 
     fn subscribers(&self) -> Result<usize, Error> {
-        let log = lock(&self.log);
-        if log.closed {
+        match self.shared.closed.load(Ordering::Relaxed) {
+            true => Err(Error::Closed),
+            false => Ok(*lock(&self.shared.subscribers)),
+        }
+    }
+
+    fn wait_for_subscriber(&self, timeout: Duration) -> Result<bool, Error> {
+        let nobody = |subscribers: &mut usize| {
+            *subscribers == 0 && !self.shared.closed.load(Ordering::Relaxed)
+        };
+        let subscribers = lock(&self.shared.subscribers);
+        let waited = self
+            .shared
+            .subscribed
+            .wait_timeout_while(subscribers, timeout, nobody);
+        drop(waited);
+        Ok(self.subscribers()? > 0)
+    }
+
+    fn interests(&self, version: u64) -> Result<Option<Asked>, Error> {
+        if self.shared.closed.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        Ok(log
-            .readers
-            .values()
-            .filter(|reader| !reader.prefixes.is_empty())
-            .count())
-    }
-
-    fn forward(&self, message: &super::super::Message<'_>) -> Result<(), Error> {
-        match message.topic_and_body() {
-            Some((topic, body)) => self.send(topic, &[body]),
-            None => Ok(()),
-        }
-    }
-
-    fn wait_for_subscriber(&self, timeout: std::time::Duration) -> Result<bool, Error> {
-        let start = std::time::Instant::now();
-        while self.subscribers()? == 0 {
-            if start.elapsed() > timeout {
-                return Ok(false);
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        Ok(true)
-    }
-
-    fn interests(&self, _: u64) -> Result<Option<super::super::Interests>, Error> {
-        Ok(None)
+        let interests = self.shared.interests();
+        Ok((interests.version() != version).then(|| Asked {
+            version: interests.version(),
+            prefixes: interests.prefixes(),
+        }))
     }
 
     fn close(self) -> Result<(), Error> {
-        // This waits for the thread, and the thread for what is unsent.
-        drop(self.io);
-        let log = lock(&self.log);
-        let unsent = |reader: &Reader| match reader.is_flushed(&log.ring) {
-            true => 0,
-            false => log
-                .ring
-                .appended()
-                .saturating_sub(reader.cursor.number())
-                .max(1),
-        };
-        match log.lost + log.readers.values().map(unsent).sum::<u64>() {
+        match self.finish() {
             0 => Ok(()),
             messages => Err(Error::Lost { messages }),
         }
     }
 }
 
-/// The messages, and how far each subscriber has them.
-struct Log {
-    ring: Ring<Box<[u8]>>,
-    readers: BTreeMap<usize, Reader>,
-    high_water_mark: u64,
-    /// Bytes of messages that the ring had to let go half sent, and how many there may be.
-    kept: usize,
-    max_kept: usize,
-    /// Messages that subscribers lost, all together.
-    lost: u64,
-    /// The I/O thread is gone.
-    closed: bool,
+impl Drop for NativePublisher {
+    fn drop(&mut self) {
+        if !self.shared.closed.load(Ordering::SeqCst) {
+            self.finish();
+        }
+    }
 }
 
-/// One subscriber's place.
+impl Shared {
+    #[inline]
+    fn interests(&self) -> RwLockReadGuard<'_, Interests> {
+        self.interests
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_interests<T>(&self, change: impl FnOnce(&mut Interests) -> T) -> T {
+        let mut interests = self.interests.write();
+        change(match &mut interests {
+            Ok(interests) => interests,
+            Err(poisoned) => poisoned.get_mut(),
+        })
+    }
+
+    fn count_subscribers(&self, change: impl FnOnce(&mut usize)) {
+        change(&mut lock(&self.subscribers));
+        self.subscribed.notify_all();
+    }
+}
+
+/// What one subscriber wants.
+#[derive(Debug, Default)]
+struct Filter {
+    /// In their order.
+    classes: Vec<Class>,
+    /// The empty prefix is among them.
+    all: bool,
+    /// What they take, in bytes.
+    bytes: usize,
+    /// The last class that was asked for, and whether it is wanted.
+    last: Option<(Class, bool)>,
+}
+
+impl Filter {
+    fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    fn find(&self, class: Class) -> Result<usize, usize> {
+        self.classes.binary_search(&class)
+    }
+}
+
+impl Wants for Filter {
+    #[inline]
+    fn all(&self) -> bool {
+        self.all
+    }
+
+    #[inline]
+    fn class(&mut self, interests: &Interests, class: Class) -> bool {
+        match self.last {
+            Some((last, wanted)) if last == class => wanted,
+            _ => {
+                let wanted = interests.up(class).any(|class| self.find(class).is_ok());
+                self.last = Some((class, wanted));
+                wanted
+            }
+        }
+    }
+}
+
+/// A subscriber's place in the log.
+#[derive(Debug, Default)]
 struct Reader {
-    prefixes: Prefixes,
+    filter: Filter,
     cursor: Cursor,
-    /// How much of the message at the cursor has gone out.
-    sent: usize,
-    /// What is left to send of a message that the ring had to let go half sent: all but the first
-    /// `rest_sent` bytes.
+    /// Where it has to stop, because newer messages are dropped.
+    stop: Option<Cursor>,
+    /// While it does not read: so many messages wait for it.
+    queued: Option<u64>,
+    /// What is left to send of a message that the log had to let go half sent.
     rest: Vec<u8>,
     rest_sent: usize,
-    /// The message in `rest` is still to be passed by the cursor, and is not lost.
-    rest_unpassed: bool,
     /// There was no room for its rest: its connection must end.
     too_slow: bool,
-}
-
-impl Log {
-    fn append(&mut self, parts: &[&[u8]]) -> Result<(), usize> {
-        let Self {
-            ring,
-            readers,
-            kept,
-            max_kept,
-            ..
-        } = self;
-        ring.append(parts, None, |evicted| {
-            for reader in readers.values_mut() {
-                reader.keep_rest(evicted, kept, *max_kept);
-            }
-        })
-        .map_err(|error| error.limit)
-    }
-
-    /// `n` bytes of what was gathered for this reader went out.
-    fn sent(&mut self, id: usize, mut n: usize) {
-        let Self {
-            ring,
-            readers,
-            kept,
-            lost,
-            ..
-        } = self;
-        let Some(reader) = readers.get_mut(&id) else {
-            return;
-        };
-        let rest = n.min(reader.rest.len() - reader.rest_sent);
-        reader.rest_sent += rest;
-        n -= rest;
-        if reader.rest_sent == reader.rest.len() {
-            *kept -= reader.rest.len();
-            reader.rest = Vec::new();
-            reader.rest_sent = 0;
-        }
-        loop {
-            match ring.at(&reader.cursor) {
-                Next::Empty => break,
-                Next::Lost => *lost += reader.unread(ring),
-                Next::Record(record) => {
-                    if reader.wants(record) {
-                        let unsent = record.bytes.len() - reader.sent;
-                        if n < unsent {
-                            reader.sent += n;
-                            break;
-                        }
-                        n -= unsent;
-                    }
-                }
-            }
-            reader.sent = 0;
-            ring.advance(&mut reader.cursor);
-        }
-    }
+    /// Messages that it asked for and did not get.
+    lost: u64,
+    /// Of which the monitor has heard.
+    told: u64,
+    told_at: Option<Instant>,
 }
 
 impl Reader {
-    fn keep_rest(&mut self, evicted: Record<'_>, kept: &mut usize, max_kept: usize) {
-        if self.sent == 0 || self.cursor.number() != evicted.number {
-            return;
-        }
-        let rest = evicted.bytes.get(self.sent..).unwrap_or_default();
-        self.sent = 0;
-        if kept.saturating_add(rest.len()) > max_kept {
-            self.too_slow = true;
-            return;
-        }
-        *kept += rest.len();
-        self.rest = rest.to_vec();
-        self.rest_unpassed = true;
+    fn is_inside(&self) -> bool {
+        self.cursor.is_inside() || !self.rest.is_empty()
     }
 
-    /// Collects what is to be sent next.
-    fn gather<'l>(&'l self, ring: &'l Ring<Box<[u8]>>, pieces: &mut Vec<IoSlice<'l>>) {
-        if !self.rest.is_empty() {
-            let unsent = self.rest.get(self.rest_sent..).unwrap_or_default();
-            pieces.push(IoSlice::new(unsent));
-        }
-        let mut cursor = self.cursor;
-        let mut sent = self.sent;
-        while pieces.len() < PIECES {
-            match ring.at(&cursor) {
-                Next::Empty => break,
-                Next::Lost => {}
-                Next::Record(record) => {
-                    if self.wants(record) {
-                        let unsent = record.bytes.get(sent..).unwrap_or_default();
-                        pieces.push(IoSlice::new(unsent));
-                    }
-                }
-            }
-            sent = 0;
-            ring.advance(&mut cursor);
-        }
+    fn until(&self, log: &Log) -> Cursor {
+        self.stop.unwrap_or_else(|| log.end())
     }
 
-    fn wants(&self, record: Record<'_>) -> bool {
-        // A message under way goes on, even if it is no longer subscribed to.
-        if self.sent > 0 && record.number == self.cursor.number() {
-            return true;
-        }
-        match frame::decode(record.bytes, u64::MAX) {
-            Ok(Decoded::Frame { frame, .. }) => self.prefixes.matches(frame.body),
-            _ => false,
-        }
-    }
-
-    fn is_flushed(&self, ring: &Ring<Box<[u8]>>) -> bool {
-        self.rest.is_empty()
-            && (self.prefixes.is_empty() || self.cursor.number() == ring.appended())
-    }
-
-    /// How many messages are gone that the cursor has still to pass, besides the one in `rest`.
-    fn unread(&mut self, ring: &Ring<Box<[u8]>>) -> u64 {
-        let mut past = self.cursor;
-        ring.advance(&mut past);
-        let rest = u64::from(std::mem::take(&mut self.rest_unpassed));
-        (past.number() - self.cursor.number()).saturating_sub(rest)
-    }
-
-    /// Passes over what is more than the high-water mark behind; how many messages that is.
-    fn keep_up(&mut self, ring: &Ring<Box<[u8]>>, high_water_mark: u64) -> u64 {
-        let mut lost = 0;
-        while self.sent == 0 && ring.appended() - self.cursor.number() > high_water_mark {
-            lost += self.unread(ring);
-            ring.advance(&mut self.cursor);
-        }
-        lost
+    fn is_flushed(&self, log: &Log) -> bool {
+        self.rest.is_empty() && log.settle(self.cursor) == log.settle(self.until(log))
     }
 }
 
 struct PubRole {
-    log: Arc<Mutex<Log>>,
+    shared: Arc<Shared>,
+    log: Log,
+    /// Nothing may be lost.
+    blocking: bool,
+    /// With that: messages kept before publishing threads have to wait.
+    ahead: usize,
+    drops_newest: bool,
+    high_water_mark: u64,
+    /// Bytes of messages that the log had to let go half sent, and how many there may be.
+    kept: usize,
+    max_kept: usize,
+    /// Some prefix may be wanted by nobody any more.
+    prune: bool,
+}
+
+impl PubRole {
+    /// Takes over what publishing threads have appended.
+    fn take(&mut self, links: &mut Links<Reader>) {
+        if self.blocking && self.log.is_full(self.ahead) {
+            return;
+        }
+        let mut front = lock(&self.shared.front);
+        if front.is_empty() {
+            return;
+        }
+        self.log.take(&mut front);
+        drop(front);
+        if self.shared.waiting.load(Ordering::SeqCst) > 0 {
+            self.shared.taken.notify_all();
+        }
+        let Some(begin) = self.log.push() else { return };
+        if self.high_water_mark < u64::MAX && !self.blocking {
+            let shared = Arc::clone(&self.shared);
+            let interests = shared.interests();
+            for (_, link) in &mut *links {
+                let Some(queued) = link.conn.queued else {
+                    continue;
+                };
+                let filter = &mut link.conn.filter;
+                let new = self.log.count(begin, self.log.end(), &interests, filter);
+                if link.conn.stop.is_some() {
+                    self.lose(&mut link.conn, new);
+                } else {
+                    link.conn.queued = Some(queued + new);
+                    self.keep_up(&interests, &mut link.conn);
+                }
+            }
+        }
+        if !self.blocking {
+            self.make_room(links);
+        }
+    }
+
+    fn lose(&self, reader: &mut Reader, messages: u64) {
+        reader.lost += messages;
+        self.shared.lost.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Drops what is over the high-water mark.
+    fn keep_up(&mut self, interests: &Interests, reader: &mut Reader) {
+        let queued = reader.queued.unwrap_or_default();
+        let excess = queued.saturating_sub(self.high_water_mark);
+        if excess == 0 {
+            return;
+        }
+        if self.drops_newest {
+            // A message half sent is not among those that wait.
+            let from = match reader.cursor.is_inside() {
+                true => self.log.next(reader.cursor),
+                false => reader.cursor,
+            };
+            let filter = &mut reader.filter;
+            let keep = self.high_water_mark;
+            let stop = self.log.skip(from, self.log.end(), interests, filter, keep);
+            reader.stop = Some(stop.0);
+        } else {
+            self.detach(reader);
+            let filter = &mut reader.filter;
+            let past = self
+                .log
+                .skip(reader.cursor, self.log.end(), interests, filter, excess);
+            reader.cursor = past.0;
+        }
+        reader.queued = Some(self.high_water_mark);
+        self.lose(reader, excess);
+    }
+
+    /// Lets go of the oldest messages while there are too many.
+    fn make_room(&mut self, links: &mut Links<Reader>) {
+        while let Some(end) = self.log.overflow() {
+            let shared = Arc::clone(&self.shared);
+            let interests = shared.interests();
+            for (_, link) in &mut *links {
+                let reader = &mut link.conn;
+                reader.cursor = self.log.settle(reader.cursor);
+                if reader.cursor >= end {
+                    continue;
+                }
+                self.detach(reader);
+                let until = reader.stop.map_or(end, |stop| stop.min(end));
+                let gone = self
+                    .log
+                    .count(reader.cursor, until, &interests, &mut reader.filter);
+                reader.queued = reader.queued.map(|queued| queued.saturating_sub(gone));
+                self.lose(reader, gone);
+                reader.cursor = end;
+                if reader.stop.is_some_and(|stop| stop <= end) {
+                    reader.stop = None;
+                    reader.cursor = self.log.end();
+                }
+            }
+            self.log.trim(end);
+        }
+    }
+
+    /// The log is to forget the message that is half sent: its rest is kept apart.
+    fn detach(&mut self, reader: &mut Reader) {
+        if !reader.cursor.is_inside() {
+            return;
+        }
+        let rest = self.log.rest(reader.cursor);
+        if self.kept.saturating_add(rest.len()) > self.max_kept {
+            reader.too_slow = true;
+        } else {
+            self.kept += rest.len();
+            reader.rest = rest.to_vec();
+        }
+        reader.cursor = self.log.next(reader.cursor);
+    }
+
+    fn forget_rest(&mut self, reader: &mut Reader) {
+        self.kept -= reader.rest.len();
+        reader.rest = Vec::new();
+        reader.rest_sent = 0;
+    }
+
+    /// Writes what there is for one subscriber, as far as it takes it.
+    fn write_link(&mut self, interests: &Interests, link: &mut Link<Reader>) -> Result<(), Ended> {
+        let mut budget = WRITE;
+        let mut went_on = false;
+        loop {
+            if link.conn.too_slow {
+                return Err(Ended::TooSlow);
+            }
+            let idle = link.conn.filter.is_empty() && !link.conn.is_inside();
+            if idle {
+                link.conn.cursor = self.log.end();
+            }
+            if !link.writable {
+                break;
+            }
+            if !link.conn.is_inside() && !link.is_quiet() && !link.write_control()? {
+                break;
+            }
+            let until = link.conn.until(&self.log);
+            if idle {
+                break;
+            }
+            let empty = IoSlice::new(&[]);
+            let mut pieces = [empty; PIECES];
+            let (mut count, mut size) = (0, 0);
+            let mut collect = |piece| {
+                if let Some(place) = pieces.get_mut(count) {
+                    *place = IoSlice::new(piece);
+                    count += 1;
+                    size += piece.len();
+                }
+                count < PIECES && size < WRITE
+            };
+            let Reader {
+                filter,
+                cursor,
+                rest,
+                rest_sent,
+                ..
+            } = &mut link.conn;
+            if !rest.is_empty() {
+                collect(rest.get(*rest_sent..).unwrap_or_default());
+            }
+            self.log
+                .gather(*cursor, until, interests, filter, &mut collect);
+            let pieces = pieces.get(..count).unwrap_or_default();
+            let mut sent = 0;
+            if size > 0 {
+                if budget == 0 {
+                    break;
+                }
+                sent = match link.stream.write_vectored(pieces) {
+                    Ok(n) => n,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                budget = budget.saturating_sub(sent);
+                // A short write means that there is no more room; the room to come is announced.
+                link.writable = sent == size;
+            }
+            went_on |= sent > 0;
+            let reader = &mut link.conn;
+            let of_rest = sent.min(reader.rest.len() - reader.rest_sent);
+            reader.rest_sent += of_rest;
+            if reader.rest_sent == reader.rest.len() {
+                self.forget_rest(reader);
+            }
+            let (from, filter) = (reader.cursor, &mut reader.filter);
+            reader.cursor = self
+                .log
+                .advance(from, until, interests, filter, sent - of_rest);
+            if size == 0 {
+                // All is sent that was wanted; what was dropped behind it is passed over.
+                reader.cursor = self.log.end();
+                reader.stop = None;
+                break;
+            }
+        }
+        let reader = &mut link.conn;
+        if link.writable {
+            reader.queued = None;
+        } else if went_on || reader.queued.is_none() {
+            let from = match reader.cursor.is_inside() {
+                true => self.log.next(reader.cursor),
+                false => reader.cursor,
+            };
+            if self.high_water_mark < u64::MAX && !self.blocking {
+                let until = reader.until(&self.log);
+                let queued = self.log.count(from, until, interests, &mut reader.filter);
+                reader.queued = Some(queued);
+                self.keep_up(interests, reader);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many messages have not reached somebody who asked for them.
+    fn unsent(&mut self, links: &mut Links<Reader>) -> u64 {
+        let shared = Arc::clone(&self.shared);
+        let interests = shared.interests();
+        let mut unsent = lock(&shared.front).messages() as u64;
+        for (_, link) in links {
+            let reader = &mut link.conn;
+            let until = reader.until(&self.log);
+            unsent += self
+                .log
+                .count(reader.cursor, until, &interests, &mut reader.filter);
+            unsent += u64::from(!reader.rest.is_empty());
+        }
+        unsent
+    }
 }
 
 impl Role for PubRole {
-    type Request = std::convert::Infallible;
+    type Conn = Reader;
 
     const SOCKET_TYPE: SocketType = SocketType::Pub;
+    const AWAY: Duration = Duration::ZERO;
 
-    fn ready(&mut self, id: usize, _: &mut Peer, _: &mut Vec<u8>) {
-        let mut log = lock(&self.log);
-        let reader = Reader {
-            prefixes: Prefixes::default(),
-            cursor: log.ring.cursor(),
-            sent: 0,
-            rest: Vec::new(),
-            rest_sent: 0,
-            rest_unpassed: false,
-            too_slow: false,
-        };
-        log.readers.insert(id, reader);
-    }
-
-    fn event(&mut self, id: usize, event: Event<'_>) -> Result<bool, Ended> {
-        let mut log = lock(&self.log);
-        let log = &mut *log;
-        if let Some(reader) = log.readers.get_mut(&id) {
-            match event {
-                Event::Subscribe(prefix) => {
-                    if reader.prefixes.is_empty() && reader.sent == 0 {
-                        // What was sent before anything was subscribed to is not for this one.
-                        reader.cursor = log.ring.cursor();
-                        reader.rest_unpassed = false;
-                    }
-                    if !reader.prefixes.insert(prefix, MAX_SUBSCRIPTIONS) {
-                        return Err(Ended::Subscriptions(MAX_SUBSCRIPTIONS));
+    fn event(&mut self, reader: &mut Reader, event: Event<'_>) -> Result<bool, Ended> {
+        match event {
+            Event::Subscribe(prefix) => {
+                let known = self.shared.interests().get(prefix);
+                if known.is_some_and(|class| reader.filter.find(class).is_ok()) {
+                    return Ok(false);
+                }
+                let bytes = reader.filter.bytes + prefix.len() + OVERHEAD;
+                let all = self.shared.interests().bytes();
+                for (bytes, limit) in [(bytes, MAX_SUBSCRIPTIONS), (all, self.max_kept)] {
+                    if bytes > limit {
+                        return Err(Ended::Subscriptions(limit));
                     }
                 }
-                Event::Cancel(prefix) => reader.prefixes.remove(prefix),
-                _ => {}
+                if reader.filter.is_empty() {
+                    if !reader.is_inside() {
+                        // What was sent before anything was subscribed to is not for this one.
+                        reader.cursor = self.log.end();
+                    }
+                    self.shared.count_subscribers(|count| *count += 1);
+                }
+                let class = self
+                    .shared
+                    .change_interests(|interests| interests.add(prefix));
+                let filter = &mut reader.filter;
+                if let Err(at) = filter.find(class) {
+                    filter.classes.insert(at, class);
+                }
+                filter.bytes = bytes;
+                filter.all |= prefix.is_empty();
+                filter.last = None;
             }
+            Event::Cancel(prefix) => {
+                let known = self.shared.interests().get(prefix);
+                let filter = &mut reader.filter;
+                let at = known.and_then(|class| Some((class, filter.find(class).ok()?)));
+                if let Some((class, at)) = at {
+                    filter.classes.remove(at);
+                    filter.bytes -= prefix.len() + OVERHEAD;
+                    filter.all &= !prefix.is_empty();
+                    filter.last = None;
+                    self.shared
+                        .change_interests(|interests| interests.remove(class));
+                    self.prune = true;
+                    if filter.is_empty() {
+                        self.shared.count_subscribers(|count| *count -= 1);
+                    }
+                }
+            }
+            Event::Ready(_) | Event::Message(_) => {}
         }
-        Ok(true)
+        Ok(false)
     }
 
-    fn wants_input(&mut self) -> bool {
+    fn is_busy(&mut self, links: &Links<Reader>) -> bool {
+        let unsent = |link: &Link<Reader>| {
+            link.writable && !(link.conn.is_flushed(&self.log) && link.is_quiet())
+        };
+        if links.iter().any(|(_, link)| unsent(link)) {
+            return true;
+        }
+        if self.blocking && self.log.is_full(self.ahead) {
+            // There is no use in being woken before a subscriber has read.
+            return false;
+        }
+        self.shared.sleeping.store(true, Ordering::SeqCst);
+        if lock(&self.shared.front).is_empty() {
+            return false;
+        }
+        self.shared.sleeping.store(false, Ordering::SeqCst);
         true
     }
 
-    fn turn(&mut self) {}
-
-    fn write(&mut self, id: usize, link: &mut Link) -> Result<(), Ended> {
-        loop {
-            let mut log = lock(&self.log);
-            let Log {
-                ring,
-                readers,
-                high_water_mark,
-                lost,
-                ..
-            } = &mut *log;
-            let Some(reader) = readers.get_mut(&id) else {
-                drop(log);
-                return link.write_control().map(drop);
-            };
-            if reader.too_slow {
-                return Err(Ended::TooSlow);
-            }
-            if !link.writable {
-                return Ok(());
-            }
-            if reader.sent == 0 && reader.rest.is_empty() && !link.write_control()? {
-                return Ok(());
-            }
-            *lost += reader.keep_up(ring, *high_water_mark);
-            let mut pieces = Vec::new();
-            reader.gather(ring, &mut pieces);
-            if pieces.is_empty() {
-                // What it does not want is passed over.
-                log.sent(id, 0);
-                return Ok(());
-            }
-            match link.stream.write_vectored(&pieces) {
-                Ok(n) => log.sent(id, n),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    link.writable = false;
-                    return Ok(());
+    fn write(
+        &mut self,
+        links: &mut Links<Reader>,
+        ended: &mut Vec<(usize, Ended)>,
+        options: &Options,
+    ) {
+        self.shared.sleeping.store(false, Ordering::SeqCst);
+        if std::mem::take(&mut self.prune) {
+            let numbers = self.shared.change_interests(Interests::prune);
+            if let Some(numbers) = numbers {
+                for (_, link) in &mut *links {
+                    link.conn.filter.renumber(&numbers);
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    fn gone(&mut self, id: usize) {
-        let mut log = lock(&self.log);
-        if let Some(mut reader) = log.readers.remove(&id) {
-            log.kept -= reader.rest.len();
-            if let Next::Lost = log.ring.at(&reader.cursor) {
-                log.lost += reader.unread(&log.ring);
+        self.take(links);
+        let shared = Arc::clone(&self.shared);
+        let interests = shared.interests();
+        let mut least = self.log.end();
+        for (id, link) in &mut *links {
+            if let Err(reason) = self.write_link(&interests, link) {
+                ended.push((id, reason));
+                // It needs nothing any more.
+                link.conn.cursor = self.log.end();
             }
+            tell_losses(link, options, false);
+            least = least.min(self.log.settle(link.conn.cursor));
         }
+        self.log.trim(least);
     }
 
-    fn request(&mut self, request: Self::Request, _: &mut BTreeMap<usize, Link>) {
-        match request {}
+    fn is_inside(&self, reader: &Reader) -> bool {
+        reader.is_inside()
     }
 
-    fn is_flushed(&self) -> bool {
-        let log = lock(&self.log);
-        let mut readers = log.readers.values();
-        readers.all(|reader| reader.is_flushed(&log.ring))
+    fn gone(&mut self, link: &mut Link<Reader>, options: &Options) {
+        tell_losses(link, options, true);
+        let reader = &mut link.conn;
+        self.forget_rest(reader);
+        if reader.filter.is_empty() {
+            return;
+        }
+        self.shared.change_interests(|interests| {
+            for class in &reader.filter.classes {
+                interests.remove(*class);
+            }
+        });
+        self.prune = true;
+        self.shared.count_subscribers(|count| *count -= 1);
+    }
+
+    fn is_flushed(&mut self, links: &Links<Reader>) -> bool {
+        let flushed = |link: &Link<Reader>| link.conn.is_flushed(&self.log);
+        lock(&self.shared.front).is_empty() && links.iter().all(|(_, link)| flushed(link))
+    }
+}
+
+impl Filter {
+    fn renumber(&mut self, numbers: &[Option<Class>]) {
+        let new = |class: &Class| numbers.get(*class as usize).copied().flatten();
+        self.classes = self.classes.iter().filter_map(new).collect();
+        self.classes.sort_unstable();
+        self.last = None;
     }
 }
 
 impl Drop for PubRole {
     fn drop(&mut self) {
-        lock(&self.log).closed = true;
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.taken.notify_all();
+        self.shared.subscribed.notify_all();
     }
 }
 
-/// The log is left whole by every method, so a panic elsewhere while it was locked does not
-/// spoil it.
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+/// Tells the monitor what a subscriber has lost: when it reads again, when it is gone, and not too
+/// often in between.
+fn tell_losses(link: &mut Link<Reader>, options: &Options, gone: bool) {
+    let reader = &mut link.conn;
+    if reader.lost == reader.told {
+        return;
+    }
+    let lately = |at: Instant| at.elapsed() < TELL;
+    if !gone && !link.writable && reader.told_at.is_some_and(lately) {
+        return;
+    }
+    let notice = Notice::Dropped {
+        peer: &link.name,
+        messages: reader.lost - reader.told,
+        total: reader.lost,
+    };
+    tell(options, notice);
+    reader.told = reader.lost;
+    reader.told_at = Some(Instant::now());
+}
+
+/// Every method leaves what it locks whole, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

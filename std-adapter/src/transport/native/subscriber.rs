@@ -1,77 +1,129 @@
 //! The native SUB socket.
 
 use super::{
-    super::{Endpoint, Error, Message as Lent, Options, Subscriber},
-    io::{Io, Role},
+    super::{Endpoint, Error, Message, Options, Subscriber},
+    driver::{Driver, Role},
+    interests::Interests,
     link::{Ended, Link},
-    prefixes::Prefixes,
+    seat::Seat,
 };
-use fedmsg_core::zmtp::{Event, Peer, SocketType};
+use fedmsg_core::zmtp::{self, Event, Peer, SocketType};
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-struct Message {
-    frames: Vec<Vec<u8>>,
-}
+/// Buffers kept to be used again.
+const MAX_SPARE: usize = 4;
 
 /// A SUB socket of the native transport.
 pub struct NativeSubscriber {
-    current: Vec<u8>,
-    endpoint: Endpoint,
-    io: Io<SubRole>,
-    queue: Arc<Queue>,
-    /// Taken from the queue and not yet asked for.
-    taken: VecDeque<Message>,
+    seat: Seat<SubRole>,
+    /// What the user is being given.
+    batch: Batch,
+    next: usize,
     /// How often each prefix is subscribed to.
     subscriptions: BTreeMap<Vec<u8>, usize>,
 }
 
+/// Messages as they were read.
+#[derive(Debug)]
+struct Batch {
+    bytes: Vec<u8>,
+    messages: Vec<Range<usize>>,
+    endpoint: Arc<Endpoint>,
+}
+
+impl Batch {
+    /// What it costs, in bytes.
+    fn size(&self) -> usize {
+        self.bytes.capacity() + self.messages.capacity() * size_of::<Range<usize>>()
+    }
+}
+
 impl NativeSubscriber {
     pub(super) fn new(options: &Options) -> Result<Self, Error> {
-        let queue = Arc::new(Queue {
-            state: Mutex::new(QueueState::default()),
-            filled: Condvar::new(),
+        let role = SubRole {
+            interests: Interests::default(),
+            ready: VecDeque::new(),
+            spare: Vec::new(),
+            bytes: 0,
+            count: 0,
             max_bytes: options.max_memory,
-            max_messages: match options.high_water_mark {
+            max_count: match options.high_water_mark {
                 0 => usize::MAX,
                 n => n,
             },
-        });
-        let role = SubRole {
-            queue: Arc::clone(&queue),
-            prefixes: Prefixes::default(),
-            batch: Vec::new(),
-            batch_bytes: 0,
         };
-        let io = Io::start(options, role)?;
         Ok(Self {
-            io,
-            queue,
-            current: Vec::new(),
-            endpoint: Endpoint::tcp("*", 0),
-            taken: VecDeque::new(),
+            seat: Seat::new(options, role)?,
+            batch: Batch {
+                bytes: Vec::new(),
+                messages: Vec::new(),
+                endpoint: Arc::new(Endpoint::tcp("*", 0)),
+            },
+            next: 0,
             subscriptions: BTreeMap::new(),
         })
+    }
+
+    /// Gets the next batch; whether one came in time.
+    #[cold]
+    fn fill(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let start = Instant::now();
+        let deadline = start.checked_add(timeout);
+        let batch = &mut self.batch;
+        let filled = self.seat.wait(|driver| {
+            loop {
+                if driver.role.give(batch) {
+                    return Ok(true);
+                }
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    return Ok(false);
+                }
+                driver.turn(deadline).map_err(|_| Error::Closed)?;
+            }
+        });
+        self.next = 0;
+        filled?
+    }
+
+    /// Tells every peer.
+    fn announce(&self, on: bool, prefix: &[u8]) -> Result<(), Error> {
+        let announced = |driver: &mut Driver<SubRole>| {
+            if on {
+                driver.role.interests.add(prefix);
+            } else if let Some(class) = driver.role.interests.get(prefix) {
+                driver.role.interests.remove(class);
+                driver.role.interests.prune();
+            }
+            for (_, link) in &mut driver.links {
+                if link.greeted {
+                    announce(&link.peer, on, prefix, &mut link.control);
+                }
+            }
+            driver.turn(Some(Instant::now()))
+        };
+        self.seat.with(announced)?.map_err(|_| Error::Closed)
     }
 }
 
 impl Subscriber for NativeSubscriber {
     fn bind(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        self.io.bind(endpoint)
+        self.seat.with(|driver| driver.bind(endpoint))?
     }
 
     fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        self.io.connect(endpoint)
+        self.seat.with(|driver| driver.connect(endpoint))?
     }
 
     fn subscribe(&mut self, prefix: &[u8]) -> Result<(), Error> {
         let count = self.subscriptions.entry(prefix.to_vec()).or_default();
         *count += 1;
         match *count {
-            1 => self.io.request(Request::Subscribe(prefix.to_vec())),
+            1 => self.announce(true, prefix),
             _ => Ok(()),
         }
     }
@@ -80,7 +132,7 @@ impl Subscriber for NativeSubscriber {
         match self.subscriptions.get_mut(prefix) {
             Some(1) => {
                 self.subscriptions.remove(prefix);
-                self.io.request(Request::Cancel(prefix.to_vec()))
+                self.announce(false, prefix)
             }
             Some(count) => {
                 *count -= 1;
@@ -90,177 +142,115 @@ impl Subscriber for NativeSubscriber {
         }
     }
 
-    fn recv(&mut self, timeout: Duration) -> Result<Option<Lent<'_>>, Error> {
-        let Some(message) = self.take(timeout)? else {
+    #[inline]
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, Error> {
+        if self.next == self.batch.messages.len() && !self.fill(timeout)? {
             return Ok(None);
-        };
-        self.current.clear();
-        super::super::encode_frames(&message.frames, &mut self.current);
-        Ok(fedmsg_core::zmtp::Message::from_wire(&self.current).map(|frames| Lent {
+        }
+        let place = self.batch.messages.get(self.next).cloned();
+        self.next += 1;
+        let bytes = place.and_then(|place| self.batch.bytes.get(place));
+        let message = bytes.and_then(zmtp::Message::from_wire);
+        Ok(message.map(|frames| Message {
             frames,
-            endpoint: &self.endpoint,
+            endpoint: &self.batch.endpoint,
         }))
     }
 }
 
-impl NativeSubscriber {
-    fn take(&mut self, timeout: Duration) -> Result<Option<Message>, Error> {
-        if let Some(message) = self.taken.pop_front() {
-            return Ok(Some(message));
-        }
-        let deadline = Instant::now().checked_add(timeout);
-        let mut state = self.queue.lock();
-        loop {
-            if !state.messages.is_empty() {
-                std::mem::swap(&mut self.taken, &mut state.messages);
-                state.bytes = 0;
-                if std::mem::take(&mut state.refused) {
-                    self.io.doorbell().ring();
-                }
-                return Ok(self.taken.pop_front());
-            }
-            if state.closed {
-                return Err(Error::Closed);
-            }
-            let left = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => Duration::from_secs(3600),
-            };
-            if left.is_zero() {
-                return Ok(None);
-            }
-            state = match self.queue.filled.wait_timeout(state, left) {
-                Ok((state, _)) => state,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
-        }
-    }
-}
-
-/// Messages between the I/O thread and the reader.
-struct Queue {
-    state: Mutex<QueueState>,
-    filled: Condvar,
-    max_bytes: usize,
-    max_messages: usize,
-}
-
-#[derive(Default)]
-struct QueueState {
-    messages: VecDeque<Message>,
-    bytes: usize,
-    /// The I/O thread found it full and waits for the doorbell.
-    refused: bool,
-    closed: bool,
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-enum Request {
-    Subscribe(Vec<u8>),
-    Cancel(Vec<u8>),
-}
-
 struct SubRole {
-    queue: Arc<Queue>,
     /// What is subscribed to: to match by, and to tell every new peer.
-    prefixes: Prefixes,
-    /// Received in this turn of the loop.
-    batch: Vec<Message>,
-    batch_bytes: usize,
+    interests: Interests,
+    /// Received, and waiting for the user.
+    ready: VecDeque<Batch>,
+    /// Buffers to be used again.
+    spare: Vec<Vec<u8>>,
+    /// What is in `ready`, in bytes and in messages, and how much there may be.
+    bytes: usize,
+    count: usize,
+    max_bytes: usize,
+    max_count: usize,
 }
 
-/// Messages are handed over in batches of at most this many.
-const BATCH: usize = 1024;
-/// What a message costs besides its bytes, roughly.
-const MESSAGE_OVERHEAD: usize = 128;
-
-impl Role for SubRole {
-    type Request = Request;
-
-    const SOCKET_TYPE: SocketType = SocketType::Sub;
-
-    fn ready(&mut self, _: usize, peer: &mut Peer, control: &mut Vec<u8>) {
-        for prefix in self.prefixes.iter() {
-            announce(peer, true, prefix, control);
-        }
-    }
-
-    fn event(&mut self, _: usize, event: Event<'_>) -> Result<bool, Ended> {
-        if let Event::Message(message) = event {
-            let topic = message.frames().next().unwrap_or_default();
-            // A peer may send what nobody asked it for.
-            if self.prefixes.matches(topic) {
-                let frames: Vec<_> = message.frames().map(<[u8]>::to_vec).collect();
-                let bytes: usize = frames.iter().map(Vec::len).sum();
-                self.batch_bytes += bytes + MESSAGE_OVERHEAD;
-                self.batch.push(Message { frames });
-            }
-            if self.batch.len() >= BATCH || self.batch_bytes >= self.queue.max_bytes / 4 {
-                self.turn();
-                return Ok(self.wants_input());
-            }
-        }
-        Ok(true)
-    }
-
-    fn wants_input(&mut self) -> bool {
-        let mut state = self.queue.lock();
-        state.refused =
-            state.bytes >= self.queue.max_bytes || state.messages.len() >= self.queue.max_messages;
-        !state.refused
-    }
-
-    fn turn(&mut self) {
-        if !self.batch.is_empty() {
-            let mut state = self.queue.lock();
-            state.messages.extend(self.batch.drain(..));
-            state.bytes += std::mem::take(&mut self.batch_bytes);
-            drop(state);
-            self.queue.filled.notify_one();
-        }
-    }
-
-    fn write(&mut self, _: usize, link: &mut Link) -> Result<(), Ended> {
-        if link.writable {
-            link.write_control()?;
-        }
-        Ok(())
-    }
-
-    fn gone(&mut self, _: usize) {}
-
-    fn request(&mut self, request: Request, links: &mut BTreeMap<usize, Link>) {
-        let (on, prefix) = match request {
-            Request::Subscribe(prefix) => {
-                self.prefixes.insert(&prefix, usize::MAX);
-                (true, prefix)
-            }
-            Request::Cancel(prefix) => {
-                self.prefixes.remove(&prefix);
-                (false, prefix)
-            }
+impl SubRole {
+    /// The next batch in the place of the one that is done; whether there is one.
+    fn give(&mut self, batch: &mut Batch) -> bool {
+        let Some(next) = self.ready.pop_front() else {
+            batch.messages.clear();
+            return false;
         };
-        for (peer, control) in links.values_mut().map(Link::control_mut) {
-            if peer.is_ready() {
-                announce(peer, on, &prefix, control);
-            }
+        self.bytes -= next.size();
+        self.count -= next.messages.len();
+        let done = std::mem::replace(batch, next);
+        if self.spare.len() < MAX_SPARE && done.bytes.len() == super::link::READ {
+            self.spare.push(done.bytes);
         }
-    }
-
-    fn is_flushed(&self) -> bool {
         true
     }
 }
 
-impl Drop for SubRole {
-    fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.filled.notify_all();
+impl Role for SubRole {
+    type Conn = ();
+
+    const SOCKET_TYPE: SocketType = SocketType::Sub;
+
+    fn ready(&mut self, link: &mut Link<()>) {
+        for prefix in self.interests.prefixes() {
+            announce(&link.peer, true, &prefix, &mut link.control);
+        }
+    }
+
+    #[inline]
+    fn event(&mut self, (): &mut (), event: Event<'_>) -> Result<bool, Ended> {
+        let Event::Message(message) = event else {
+            return Ok(false);
+        };
+        // A peer may send what nobody asked it for.
+        let topic = message.frames().next().unwrap_or_default();
+        Ok(self.interests.classify(topic).is_some())
+    }
+
+    fn batch(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        messages: &mut Vec<Range<usize>>,
+        endpoint: &Arc<Endpoint>,
+    ) {
+        self.count += messages.len();
+        if let Some(last) = self.ready.back_mut()
+            && last.endpoint == *endpoint
+        {
+            // The user is away: what has to be kept is kept together.
+            let used = last.messages.last().map_or(0, |last| last.end);
+            let more: usize = messages.iter().map(Range::len).sum();
+            if used + more <= last.bytes.len() {
+                let before = last.size();
+                let mut at = used;
+                for place in messages.drain(..) {
+                    let end = at + place.len();
+                    last.bytes
+                        .get_mut(at..end)
+                        .unwrap_or_default()
+                        .copy_from_slice(buffer.get(place).unwrap_or_default());
+                    last.messages.push(at..end);
+                    at = end;
+                }
+                self.bytes += last.size() - before;
+                return;
+            }
+        }
+        let next = self.spare.pop().unwrap_or_default();
+        let batch = Batch {
+            bytes: std::mem::replace(buffer, next),
+            messages: std::mem::take(messages),
+            endpoint: Arc::clone(endpoint),
+        };
+        self.bytes += batch.size();
+        self.ready.push_back(batch);
+    }
+
+    fn wants_input(&self) -> bool {
+        self.bytes < self.max_bytes && self.count < self.max_count
     }
 }
 

@@ -1,0 +1,529 @@
+//! The broadcast log: every message once, framed, in large chunks; every subscriber a cursor.
+//!
+//! The publishing threads write into chunks of their own side, the [`Front`]; the I/O thread takes
+//! these over whole and sends from them. So no byte is ever written and read at the same time, and
+//! nobody waits for a system call of the other's.
+
+use super::interests::{Class, Interests};
+use std::collections::VecDeque;
+
+/// What a chunk holds, in bytes, unless one message alone is longer.
+pub(super) const CHUNK: usize = 64 << 10;
+/// The most that publishing threads may be ahead of the I/O thread, in bytes.
+const MAX_PENDING: usize = 4 * CHUNK;
+/// Chunks kept to be used again: the last ones used are in the processor's cache.
+const MAX_SPARE: usize = 8;
+
+/// A message in a chunk: where it ends there, and what its topic's class is.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    end: usize,
+    class: Class,
+}
+
+/// Some messages, one behind the other as the wire has them.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    bytes: Vec<u8>,
+    records: Vec<Record>,
+    /// Which numbers its classes are.
+    epoch: u64,
+}
+
+impl Chunk {
+    fn with_room(bytes: usize, epoch: u64) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes.max(CHUNK)),
+            records: Vec::new(),
+            epoch,
+        }
+    }
+
+    /// What it costs, in bytes.
+    fn size(&self) -> usize {
+        self.bytes.capacity() + self.records.capacity() * size_of::<Record>()
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn clear(&mut self, epoch: u64) {
+        self.bytes.clear();
+        self.records.clear();
+        self.epoch = epoch;
+    }
+
+    /// Where a message begins.
+    fn start(&self, record: usize) -> usize {
+        let before = record.checked_sub(1);
+        before
+            .and_then(|at| self.records.get(at))
+            .map_or(0, |record| record.end)
+    }
+
+    fn message(&self, record: usize) -> Option<(&[u8], Class)> {
+        let Record { end, class } = *self.records.get(record)?;
+        Some((self.bytes.get(self.start(record)..end)?, class))
+    }
+
+    /// Takes over the messages of another, if there is room.
+    fn merge(&mut self, other: &Chunk) -> bool {
+        if self.epoch != other.epoch || self.room() < other.bytes.len() {
+            return false;
+        }
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        let moved = other.records.iter().map(|record| Record {
+            end: record.end + before,
+            ..*record
+        });
+        self.records.extend(moved);
+        true
+    }
+}
+
+/// The publishing threads' end of the log.
+#[derive(Debug)]
+pub(super) struct Front {
+    pending: Vec<Chunk>,
+    pending_bytes: usize,
+    pending_messages: usize,
+    max_pending: usize,
+    max_messages: usize,
+    /// Chunks to be used again.
+    spare: Vec<Chunk>,
+}
+
+impl Front {
+    pub(super) fn new(max_memory: usize, max_messages: usize) -> Self {
+        Self {
+            pending: Vec::new(),
+            pending_bytes: 0,
+            pending_messages: 0,
+            max_pending: MAX_PENDING.min(max_memory / 4),
+            max_messages,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Whether a message of this size has to wait until the I/O thread has taken what is here.
+    #[inline]
+    pub(super) fn is_full(&self, size: usize) -> bool {
+        self.pending_messages > 0
+            && (self.pending_bytes.saturating_add(size) > self.max_pending
+                || self.pending_messages >= self.max_messages)
+    }
+
+    /// Appends a message of `size` bytes, given in parts.
+    #[inline]
+    pub(super) fn append<'p>(
+        &mut self,
+        size: usize,
+        parts: impl IntoIterator<Item = &'p [u8]>,
+        class: Class,
+        epoch: u64,
+    ) {
+        let fits = |chunk: &Chunk| chunk.room() >= size && chunk.epoch == epoch;
+        if !self.pending.last().is_some_and(fits) {
+            let spare = self
+                .spare
+                .pop()
+                .filter(|chunk| chunk.bytes.capacity() >= size);
+            let mut chunk = spare.unwrap_or_else(|| Chunk::with_room(size, epoch));
+            chunk.clear(epoch);
+            self.pending.push(chunk);
+        }
+        if let Some(chunk) = self.pending.last_mut() {
+            for part in parts {
+                chunk.bytes.extend_from_slice(part);
+            }
+            let end = chunk.bytes.len();
+            chunk.records.push(Record { end, class });
+        }
+        self.pending_bytes += size;
+        self.pending_messages += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.pending_messages
+    }
+
+    /// Gives everything to the I/O thread, and takes back what that has done with.
+    fn exchange(&mut self, taken: &mut Vec<Chunk>, done: &mut Vec<Chunk>) {
+        std::mem::swap(&mut self.pending, taken);
+        (self.pending_bytes, self.pending_messages) = (0, 0);
+        for chunk in done.drain(..) {
+            if self.spare.len() < MAX_SPARE && chunk.bytes.capacity() == CHUNK {
+                self.spare.push(chunk);
+            }
+        }
+    }
+}
+
+/// The I/O thread's end of the log.
+#[derive(Debug)]
+pub(super) struct Log {
+    chunks: VecDeque<Chunk>,
+    /// The number of the first chunk here.
+    first: u64,
+    /// What the chunks cost, in bytes, and how much they may.
+    size: usize,
+    max_size: usize,
+    messages: usize,
+    taken: Vec<Chunk>,
+    done: Vec<Chunk>,
+}
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cursor {
+    chunk: u64,
+    record: usize,
+    /// So many bytes of the message there have been sent.
+    sent: usize,
+}
+
+impl Cursor {
+    /// Whether a message is half sent.
+    pub(super) fn is_inside(&self) -> bool {
+        self.sent > 0
+    }
+}
+
+/// What a subscriber wants.
+pub(super) trait Wants {
+    /// Everything.
+    fn all(&self) -> bool;
+    /// Messages of this class.
+    fn class(&mut self, interests: &Interests, class: Class) -> bool;
+}
+
+impl Log {
+    pub(super) fn new(max_memory: usize) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            first: 0,
+            size: 0,
+            messages: 0,
+            max_size: (max_memory - max_memory / 4).max(1),
+            taken: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Takes over what publishing threads have appended. To be followed by [`push`](Self::push).
+    pub(super) fn take(&mut self, front: &mut Front) {
+        front.exchange(&mut self.taken, &mut self.done);
+    }
+
+    /// Puts what was taken behind the log's end; gives the place where it begins, if there is any.
+    pub(super) fn push(&mut self) -> Option<Cursor> {
+        let begin = self.end();
+        if self.taken.is_empty() {
+            return None;
+        }
+        for chunk in self.taken.drain(..) {
+            self.messages += chunk.len();
+            // What has to be kept anyway is kept together.
+            let merged = self.chunks.back_mut().is_some_and(|last| {
+                let before = last.size();
+                let merged = last.merge(&chunk);
+                self.size += last.size() - before;
+                merged
+            });
+            if merged {
+                self.done.push(chunk);
+            } else {
+                self.size += chunk.size();
+                self.chunks.push_back(chunk);
+            }
+        }
+        Some(begin)
+    }
+
+    /// Behind the last message.
+    pub(super) fn end(&self) -> Cursor {
+        match self.chunks.back() {
+            Some(last) => Cursor {
+                chunk: self.first + self.chunks.len() as u64 - 1,
+                record: last.len(),
+                sent: 0,
+            },
+            None => Cursor {
+                chunk: self.first,
+                record: 0,
+                sent: 0,
+            },
+        }
+    }
+
+    fn chunk(&self, number: u64) -> Option<&Chunk> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.chunks.get(at)
+    }
+
+    /// The same place, as far forward as it can be said.
+    pub(super) fn settle(&self, cursor: Cursor) -> Cursor {
+        let mut cursor = cursor;
+        if cursor.chunk < self.first {
+            cursor = Cursor {
+                chunk: self.first,
+                ..Cursor::default()
+            };
+        }
+        while let Some(chunk) = self.chunk(cursor.chunk)
+            && cursor.record >= chunk.len()
+            && self.chunk(cursor.chunk + 1).is_some()
+        {
+            cursor = Cursor {
+                chunk: cursor.chunk + 1,
+                ..Cursor::default()
+            };
+        }
+        cursor
+    }
+
+    /// The message at a place.
+    fn at(&self, cursor: Cursor) -> Option<(&[u8], Class, u64)> {
+        let chunk = self.chunk(cursor.chunk)?;
+        let (bytes, class) = chunk.message(cursor.record)?;
+        Some((bytes, class, chunk.epoch))
+    }
+
+    /// Whether the message at a place is wanted.
+    fn wanted(
+        &self,
+        cursor: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+    ) -> Option<bool> {
+        let (bytes, class, epoch) = self.at(cursor)?;
+        if wants.all() {
+            return Some(true);
+        }
+        if epoch == interests.epoch() {
+            return Some(wants.class(interests, class));
+        }
+        // The numbers have changed since: the topic tells.
+        let message = fedmsg_core::zmtp::Message::from_wire(bytes);
+        let topic = message.and_then(|message| message.frames().next());
+        let class = topic.and_then(|topic| interests.classify(topic));
+        Some(class.is_some_and(|class| wants.class(interests, class)))
+    }
+
+    /// Up to `until`: the bytes of what is wanted, in pieces as long as can be, until `piece` says
+    /// that it has enough.
+    pub(super) fn gather<'l>(
+        &'l self,
+        from: Cursor,
+        until: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+        mut piece: impl FnMut(&'l [u8]) -> bool,
+    ) {
+        let mut at = self.settle(from);
+        while at < until {
+            let Some(chunk) = self.chunk(at.chunk) else {
+                return;
+            };
+            let last = match at.chunk == until.chunk {
+                true => until.record,
+                false => chunk.len(),
+            };
+            let mut more = true;
+            if wants.all() {
+                let bytes = chunk
+                    .bytes
+                    .get(chunk.start(at.record) + at.sent..chunk.start(last));
+                more = piece(bytes.unwrap_or_default());
+            } else {
+                // A message under way goes on, even if it is no longer asked for.
+                let mut begin = at.is_inside().then(|| chunk.start(at.record) + at.sent);
+                let mut record = at.record + usize::from(at.is_inside());
+                loop {
+                    let here = Cursor {
+                        chunk: at.chunk,
+                        record,
+                        sent: 0,
+                    };
+                    let wanted =
+                        record < last && self.wanted(here, interests, wants).unwrap_or_default();
+                    match begin {
+                        None if wanted => begin = Some(chunk.start(record)),
+                        Some(from) if !wanted => {
+                            let bytes = chunk.bytes.get(from..chunk.start(record));
+                            more = piece(bytes.unwrap_or_default());
+                            begin = None;
+                        }
+                        _ => {}
+                    }
+                    if record >= last || !more {
+                        break;
+                    }
+                    record += 1;
+                }
+            }
+            if !more {
+                return;
+            }
+            at = Cursor {
+                chunk: at.chunk + 1,
+                ..Cursor::default()
+            };
+        }
+    }
+
+    /// Where one is after `n` bytes of what was gathered went out; what is not wanted is passed.
+    pub(super) fn advance(
+        &self,
+        from: Cursor,
+        until: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+        mut n: usize,
+    ) -> Cursor {
+        let mut at = self.settle(from);
+        while at < until {
+            let Some(chunk) = self.chunk(at.chunk) else {
+                break;
+            };
+            if wants.all() {
+                let last = match at.chunk == until.chunk {
+                    true => until.record,
+                    false => chunk.len(),
+                };
+                let target = chunk.start(at.record) + at.sent + n;
+                let end = chunk.start(last);
+                if target < end {
+                    let record = chunk.records.partition_point(|record| record.end <= target);
+                    at.record = record;
+                    at.sent = target - chunk.start(record);
+                    return at;
+                }
+                n = target - end;
+                at.record = last;
+                at.sent = 0;
+            } else {
+                let wanted =
+                    at.is_inside() || self.wanted(at, interests, wants).unwrap_or_default();
+                if wanted {
+                    let len = chunk.message(at.record).map_or(0, |(bytes, _)| bytes.len());
+                    if n < len - at.sent {
+                        at.sent += n;
+                        return at;
+                    }
+                    n -= len - at.sent;
+                }
+                at.record += 1;
+                at.sent = 0;
+            }
+            at = self.settle(at);
+        }
+        at
+    }
+
+    /// How many messages between two places are wanted.
+    pub(super) fn count(
+        &self,
+        from: Cursor,
+        until: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+    ) -> u64 {
+        self.skip(from, until, interests, wants, u64::MAX).1
+    }
+
+    /// The place behind the first `n` wanted messages from a place on, and how many there were.
+    pub(super) fn skip(
+        &self,
+        from: Cursor,
+        until: Cursor,
+        interests: &Interests,
+        wants: &mut impl Wants,
+        n: u64,
+    ) -> (Cursor, u64) {
+        let mut at = self.settle(from);
+        let mut passed = 0;
+        while at < until && passed < n {
+            let Some(chunk) = self.chunk(at.chunk) else {
+                break;
+            };
+            if wants.all() {
+                let last = match at.chunk == until.chunk {
+                    true => until.record,
+                    false => chunk.len(),
+                };
+                let step = ((last - at.record) as u64).min(n - passed);
+                passed += step;
+                at.record += step as usize;
+            } else {
+                passed += u64::from(self.wanted(at, interests, wants).unwrap_or_default());
+                at.record += 1;
+            }
+            at.sent = 0;
+            at = self.settle(at);
+        }
+        (at, passed)
+    }
+
+    /// What is left of the message at a place.
+    pub(super) fn rest(&self, cursor: Cursor) -> &[u8] {
+        let message = self.at(cursor).map(|(bytes, ..)| bytes);
+        message
+            .and_then(|bytes| bytes.get(cursor.sent..))
+            .unwrap_or_default()
+    }
+
+    /// The place behind the message at a place.
+    pub(super) fn next(&self, cursor: Cursor) -> Cursor {
+        self.settle(Cursor {
+            record: cursor.record + 1,
+            sent: 0,
+            ..cursor
+        })
+    }
+
+    /// The end of the oldest chunk, if that has to go because the log takes too much memory. The
+    /// newest stays in any case.
+    pub(super) fn overflow(&self) -> Option<Cursor> {
+        let too_large = self.size > self.max_size && self.chunks.len() > 1;
+        let oldest = self.chunks.front().filter(|_| too_large)?;
+        Some(Cursor {
+            chunk: self.first,
+            record: oldest.len(),
+            sent: 0,
+        })
+    }
+
+    /// Lets go of what lies before a place.
+    pub(super) fn trim(&mut self, least: Cursor) {
+        while let Some(oldest) = self.chunks.front()
+            && (least.chunk > self.first
+                || least.chunk == self.first && least.record >= oldest.len())
+        {
+            if let Some(oldest) = self.chunks.pop_front() {
+                self.size -= oldest.size();
+                self.messages -= oldest.len();
+                self.first += 1;
+                if self.done.len() < MAX_SPARE {
+                    self.done.push(oldest);
+                }
+            }
+        }
+    }
+
+    /// Whether so much is kept, or so many messages, that a publisher that may not lose anything
+    /// has to wait.
+    pub(super) fn is_full(&self, messages: usize) -> bool {
+        self.size > self.max_size / 2 || self.messages >= messages
+    }
+}
