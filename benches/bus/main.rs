@@ -82,8 +82,8 @@ const THROUGHPUT: [Contender; 12] = [
     contender("libzmq", "discard"),
     contender("omq", "discard"),
     contender("omq 2", "discard"),
-    contender("bare 64 KiB", "bare"),
-    contender("bare 256 KiB", "bare"),
+    contender("bare, 64 KiB", "bare, 64 KiB"),
+    contender("bare, 256 KiB", "bare, 256 KiB"),
 ];
 const LATENCY: [Contender; 4] = [
     contender("ours", "ours"),
@@ -122,10 +122,11 @@ fn work(job: &Job) {
     match (job.contender.as_str(), job.role) {
         ("ours", Role::Publish) => ours::publish(job),
         ("ours", Role::Subscribe) => ours::subscribe(job),
-        ("bare 64 KiB", Role::Publish) => raw::write(job, 64 << 10),
-        ("bare 256 KiB", Role::Publish) => raw::write(job, 256 << 10),
-        ("discard", Role::Subscribe) => raw::discard(job, true),
-        ("bare", Role::Subscribe) => raw::discard(job, false),
+        ("bare, 64 KiB", Role::Publish) => raw::write(job, 64 << 10),
+        ("bare, 256 KiB", Role::Publish) => raw::write(job, 256 << 10),
+        ("discard", Role::Subscribe) => raw::discard(job, 64 << 10, true),
+        ("bare, 64 KiB", Role::Subscribe) => raw::discard(job, 64 << 10, false),
+        ("bare, 256 KiB", Role::Subscribe) => raw::discard(job, 256 << 10, false),
         _ => panic!("nothing to do for {job:?}"),
     }
 }

@@ -48,7 +48,7 @@ pub(crate) fn write(job: &Job, piece: usize) {
 }
 
 /// Reads and counts, after a handshake if the other side is a publisher.
-pub(crate) fn discard(job: &Job, handshake: bool) {
+pub(crate) fn discard(job: &Job, piece: usize, handshake: bool) {
     let orders = Orders::read();
     let counters = Vec::from_iter((0..job.subscribers).map(|_| Arc::<Counter>::default()));
     let address = job.endpoint.strip_prefix("tcp://").expect("over TCP");
@@ -72,7 +72,7 @@ pub(crate) fn discard(job: &Job, handshake: bool) {
             }
         }
         let counter = Arc::clone(counter);
-        let size = if n < listening { 256 << 10 } else { 1 << 10 };
+        let size = if n < listening { piece } else { 1 << 10 };
         thread::spawn(move || {
             let mut buffer = vec![0; size];
             loop {

@@ -52,19 +52,18 @@ impl fmt::Display for Report {
 
 impl Report {
     fn write_throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let read = |who: Contender| !matches!(who.subscriber, "discard" | "bare");
         writeln!(
             f,
             "\n## Throughput\n\nDeliveries per second in millions, nothing lost; in parentheses how \
              many times as fast fedmsg is.\n"
         )?;
-        self.throughput_table(f, read, "fedmsg → fedmsg")?;
+        self.throughput_table(f, Contender::reads, "fedmsg → fedmsg")?;
         writeln!(
             f,
             "\nThe publisher alone, to peers that shake hands, subscribe and discard, and the bare \
              loop; in parentheses how many times as fast fedmsg is.\n"
         )?;
-        self.throughput_table(f, |who| !read(who), "fedmsg → discarding peers")?;
+        self.throughput_table(f, |who| !who.reads(), "fedmsg → discarding peers")?;
         writeln!(
             f,
             "\nWhat a delivery costs, in nanoseconds of processor time, program + kernel, and the \
@@ -248,7 +247,7 @@ fn write_bound(
     };
     let bare = rows
         .iter()
-        .filter(|(who, _)| who.subscriber == "bare")
+        .filter(|(who, _)| who.is_bare())
         .map(|(_, of)| of["rate"])
         .fold(f64::NAN, f64::max);
     let parts = [

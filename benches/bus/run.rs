@@ -32,6 +32,18 @@ pub(crate) struct Contender {
     pub(crate) subscriber: &'static str,
 }
 
+impl Contender {
+    /// Whether its subscribers look at messages.
+    pub(crate) fn reads(self) -> bool {
+        self.subscriber != "discard" && !self.is_bare()
+    }
+
+    /// Whether it is what the machine can do.
+    pub(crate) fn is_bare(self) -> bool {
+        self.publisher.starts_with("bare")
+    }
+}
+
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |who| match who {
@@ -39,13 +51,10 @@ impl fmt::Display for Contender {
             "discard" => "discarding peers",
             _ => who,
         };
-        match self.subscriber {
-            "bare" => write!(f, "{}", self.publisher.replace("bare", "bare loop,")),
-            _ if self.publisher == self.subscriber && self.publisher != "ours" => {
-                write!(f, "{}", self.publisher)
-            }
-            _ => write!(f, "{} → {}", name(self.publisher), name(self.subscriber)),
+        if self.publisher == self.subscriber && self.publisher != "ours" {
+            return f.write_str(&self.publisher.replace("bare", "bare loop"));
         }
+        write!(f, "{} → {}", name(self.publisher), name(self.subscriber))
     }
 }
 
@@ -261,8 +270,6 @@ pub(crate) fn throughput(
             window: match who.publisher {
                 // It drops beyond 100,000 and has no other way.
                 "zmq.rs" => 50_000,
-                // Until it can block.
-                "ours" if who.subscriber != "discard" => 10_000,
                 _ => 0,
             },
             ..Job::default()
@@ -273,7 +280,7 @@ pub(crate) fn throughput(
     link.publisher.order("go")?;
     let sent = link.publisher.next()?;
     let (deliveries, seen);
-    if matches!(who.subscriber, "discard" | "bare") {
+    if !who.reads() {
         let wire = raw::wire_len(size) as f64;
         let each = match sent.get("bytes") {
             Some(bytes) => bytes.as_f64().ok_or("no number")?,
