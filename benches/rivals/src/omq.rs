@@ -1,11 +1,10 @@
 //! omq-tokio in the two ways that were found best: a blocking socket over one I/O thread, and
 //! async sockets on a runtime of two workers.
 
-use bytes::Bytes;
-use fedmsg_bench_worker::{Job, Sink, Sinks, Source, TOPIC, wait_for_end};
+use fedmsg_bench_worker::{Job, Sink, Sinks, Source};
 use omq_tokio::{
     Context, ContextConfig, Error, Message, Options, Socket, SocketType, TrySendError, blocking,
-    message::MessagePool,
+    message::{MessagePool, Payload},
 };
 use std::{
     sync::Arc,
@@ -38,9 +37,9 @@ impl Messages {
         Self(MessagePool::new(4096, 2))
     }
 
-    fn of(&self, body: &[u8]) -> Message {
-        let frames = [Bytes::from_static(TOPIC), Bytes::copy_from_slice(body)];
-        self.0.multipart(frames)
+    fn of(&self, topic: &[u8], body: &[u8]) -> Message {
+        self.0
+            .multipart_payloads([topic, body].map(Payload::from_slice))
     }
 }
 
@@ -56,15 +55,15 @@ pub fn publish(job: &Job) {
     let socket = context.blocking_socket(SocketType::Pub, publisher_options(job));
     let endpoint = socket.bind("tcp://127.0.0.1:0").expect("a port");
     let messages = Messages::new();
-    let mut source = Source::new(job, &endpoint.to_string());
-    while let Some(body) = source.next() {
-        match socket.try_send(messages.of(body)) {
+    let mut source = Source::new(job, &endpoint.to_string(), Arc::default());
+    while let Some((topic, body)) = source.next() {
+        match socket.try_send(messages.of(topic, body)) {
             Ok(()) => {}
             Err(TrySendError::Full(message)) => socket.send(message).expect("an open socket"),
             Err(error) => panic!("{error}"),
         }
     }
-    wait_for_end();
+    source.wait_for_end();
 }
 
 pub fn subscribe(job: &Job) {
@@ -142,12 +141,12 @@ pub fn publish_async(job: &Job) {
         let socket = Socket::new(SocketType::Pub, publisher_options(job));
         let endpoint = socket.bind("tcp://127.0.0.1:0").await.expect("a port");
         let messages = Messages::new();
-        let mut source = Source::new(job, &endpoint.to_string());
-        while let Some(body) = source.next() {
-            let sent = socket.send(messages.of(body)).await;
+        let mut source = Source::new(job, &endpoint.to_string(), Arc::default());
+        while let Some((topic, body)) = source.next() {
+            let sent = socket.send(messages.of(topic, body)).await;
             sent.expect("an open socket");
         }
-        std::future::pending::<()>().await;
+        source.wait_for_end();
     });
 }
 

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use fedmsg_bench_worker::{Job, Sinks, Source, TOPIC};
+use std::sync::Arc;
 use tokio::runtime::Runtime;
 use zeromq::{PubSocket, Socket, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
@@ -11,13 +12,13 @@ pub fn publish(job: &Job) {
     Runtime::new().expect("a runtime").block_on(async {
         let mut socket = PubSocket::new();
         let endpoint = socket.bind("tcp://127.0.0.1:0").await.expect("a port");
-        let mut source = Source::new(job, &endpoint.to_string());
-        while let Some(body) = source.next() {
+        let mut source = Source::new(job, &endpoint.to_string(), Arc::default());
+        while let Some((_, body)) = source.next() {
             let mut message = ZmqMessage::from(Bytes::from_static(TOPIC));
             message.push_back(Bytes::copy_from_slice(body));
             socket.send(message).await.expect("an open socket");
         }
-        std::future::pending::<()>().await;
+        source.wait_for_end();
     });
 }
 
