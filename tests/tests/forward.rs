@@ -8,7 +8,7 @@ use std::{
 };
 
 use fedmsg::transport::{
-    Error, Message, Options, Publisher, Subscriber, Transport, WhenFull, encode_frames,
+    Error, Forwarder, Message, Options, Publisher, Subscriber, Transport, WhenFull, encode_frames,
     native::Native, zmq::Zmq,
 };
 use fedmsg_core::zmtp;
@@ -277,31 +277,14 @@ impl<T: Transport> Relay<T> {
                 self.0.store(true, Ordering::Relaxed);
             }
         }
-        let (mut version, mut asked) = (0, BTreeSet::new());
+        let mut forwarder = Forwarder::default();
         thread::scope(|scope| {
             let _end = End(&ended);
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
-                    if let Some(interests) = self.publisher.interests(version).unwrap() {
-                        version = interests.version;
-                        let wanted: BTreeSet<_> = interests.prefixes.into_iter().collect();
-                        for prefix in wanted.difference(&asked) {
-                            self.subscriber.subscribe(prefix).unwrap();
-                        }
-                        for prefix in asked.difference(&wanted) {
-                            self.subscriber.unsubscribe(prefix).unwrap();
-                        }
-                        asked = wanted;
-                    }
-                    // All that is there, and then subscriptions again.
-                    let mut timeout = Duration::from_millis(5);
-                    for _ in 0..100 {
-                        let Some(message) = self.subscriber.recv(timeout).unwrap() else {
-                            break;
-                        };
-                        self.publisher.forward(&message).unwrap();
-                        timeout = Duration::ZERO;
-                    }
+                    let (inbound, outbound) = (&mut self.subscriber, &self.publisher);
+                    let timeout = Duration::from_millis(5);
+                    forwarder.pass(inbound, outbound, timeout).unwrap();
                 }
             });
             during();

@@ -63,15 +63,11 @@ impl Message<'_> {
     /// # Errors
     /// [`ParseError`].
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<Content<'a, T>, ParseError> {
-        if self.is_refused() {
-            return Err(ParseError::Refused(self.verdict.clone()));
+        let content: Content<'a, T> = self.read()?;
+        match content.topic == self.topic {
+            true => Ok(content),
+            false => Err(ParseError::Topic),
         }
-        let content: Content<'a, T> =
-            serde_json::from_slice(&self.body).map_err(ParseError::Json)?;
-        if content.topic != self.topic {
-            return Err(ParseError::Topic);
-        }
-        Ok(content)
     }
 
     /// Only the `msg` of [`parse`](Self::parse).
@@ -79,7 +75,29 @@ impl Message<'_> {
     /// # Errors
     /// As there.
     pub fn msg<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ParseError> {
-        Ok(self.parse()?.msg)
+        #[derive(Deserialize)]
+        struct Least<'m, T> {
+            msg: T,
+            #[serde(borrow)]
+            topic: Cow<'m, str>,
+        }
+        let least: Least<'a, T> = self.read()?;
+        match least.topic == self.topic {
+            true => Ok(least.msg),
+            false => Err(ParseError::Topic),
+        }
+    }
+
+    fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ParseError> {
+        if self.is_refused() {
+            return Err(ParseError::Refused(self.verdict.clone()));
+        }
+        // Looked at once as a whole, not string by string.
+        match str::from_utf8(&self.body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(&self.body),
+        }
+        .map_err(ParseError::Json)
     }
 
     /// Whether its verdict is [`Invalid`](Verdict::Invalid) or [`Malformed`](Verdict::Malformed).

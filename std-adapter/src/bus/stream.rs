@@ -14,10 +14,7 @@ use tokio::sync::mpsc;
 use super::{Context, Ending, Error, Message, TailOptions};
 use crate::transport::{self, Transport, WhenFull};
 
-impl<T: Transport + Send + Sync + 'static> Context<T>
-where
-    T::Subscriber: 'static,
-{
+impl<T: Transport + Send + Sync + 'static> Context<T> {
     /// As [`publish`](Self::publish), for tasks: what may wait (the first message's opening, and
     /// [`WhenFull::Block`]) does so on a thread of tokio's for that.
     ///

@@ -5,11 +5,13 @@ use fedmsg_core::zmtp;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 mod endpoint;
+mod forward;
 pub mod native;
 #[cfg(feature = "zmq")]
 pub mod zmq;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use forward::Forwarder;
 
 /// Makes sockets.
 pub trait Transport {
@@ -435,3 +437,8 @@ impl std::error::Error for Error {
         }
     }
 }
+
+/// The guide's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/transport.md")]
+struct Guide;

@@ -347,7 +347,6 @@ impl<R: Role> Driver<R> {
         let link = entry.insert(Link::new(
             stream,
             peer,
-            R::Conn::default(),
             name,
             endpoint,
             dial,

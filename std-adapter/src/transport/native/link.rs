@@ -102,11 +102,10 @@ impl From<PeerError> for Ended {
     }
 }
 
-impl<C> Link<C> {
+impl<C: Default> Link<C> {
     pub(super) fn new(
         stream: Stream,
         peer: Peer,
-        conn: C,
         name: String,
         endpoint: Arc<Endpoint>,
         dial: Option<usize>,
@@ -116,7 +115,7 @@ impl<C> Link<C> {
         Self {
             stream,
             peer,
-            conn,
+            conn: C::default(),
             name,
             endpoint,
             dial,
