@@ -16,6 +16,7 @@ use fedmsg::transport::{
     Endpoint, Message, Publisher, Subscriber, Transport, native::Native, zmq::Zmq,
 };
 
+pub mod monitor;
 pub mod proxy;
 pub mod python;
 pub mod pyzmq;

@@ -148,6 +148,17 @@ impl Raw {
         bytes
     }
 
+    /// As [`read_frame`](Self::read_frame), or `None` where the peer closes the connection first.
+    #[track_caller]
+    pub fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        match self.stream.peek(&mut [0]) {
+            Ok(1..) => Some(self.read_frame()),
+            Ok(0) => None,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("the connection stays open: {error}"),
+        }
+    }
+
     /// The next frame's flags, without [`LONG`], and its body.
     #[track_caller]
     pub fn read_frame(&mut self) -> (u8, Vec<u8>) {

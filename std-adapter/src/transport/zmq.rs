@@ -701,8 +701,8 @@ fn read(socket: &Socket, wire: &mut Vec<u8>) -> zmq::Result<bool> {
     loop {
         match socket.recv(&mut frame, zmq::DONTWAIT) {
             Ok(()) => {}
-            // The frames of a message come all at once.
-            Err(zmq::Error::EAGAIN) => return Ok(false),
+            // The frames of a message come all at once. A REQ that asked nothing has none.
+            Err(zmq::Error::EAGAIN | zmq::Error::EFSM) => return Ok(false),
             Err(zmq::Error::EINTR) => continue,
             Err(error) => return Err(error),
         }
