@@ -5,22 +5,28 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::float_cmp
 )]
 
 mod ours;
 mod raw;
+mod report;
 mod run;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use fedmsg_bench_worker::{Job, Role};
-use run::{Contender, Programs, Result};
-use std::collections::BTreeMap;
+use report::Report;
+use run::{Contender, Measured, Programs, Result};
+use std::{collections::BTreeMap, fs, path::Path};
 
-/// Measures the bus's transport beside its rivals.
+/// Measures the bus's transport beside its rivals, and writes docs/speed-bus.md if nothing is left
+/// out.
 #[derive(Parser)]
 struct Arguments {
-    /// Fewer and shorter rounds.
+    /// Only these.
+    scenarios: Vec<Scenario>,
+    /// One short round of each.
     #[arg(long)]
     quick: bool,
     /// Rounds; every figure is the median of theirs.
@@ -33,11 +39,23 @@ struct Arguments {
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Only these numbers of subscribers.
-    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+    #[arg(long, value_delimiter = ',')]
     subscribers: Vec<usize>,
     /// Only these sizes of bodies, in bytes.
-    #[arg(long, value_delimiter = ',', default_value = "200,2048")]
+    #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Deliveries per second, nothing lost.
+    Throughput,
+    /// Of single messages, at steady rates.
+    Latency,
+    /// One of many subscribers is stopped.
+    Stopped,
+    /// Many subscribers and prefixes.
+    Many,
 }
 
 const fn contender(publisher: &'static str, subscriber: &'static str) -> Contender {
@@ -47,14 +65,31 @@ const fn contender(publisher: &'static str, subscriber: &'static str) -> Contend
     }
 }
 
-const THROUGHPUT: [Contender; 7] = [
+const SUBSCRIBERS: [usize; 3] = [1, 8, 64];
+const SIZES: [usize; 2] = [200, 2048];
+const RATES: [u64; 2] = [1000, 10_000];
+/// Messages per second, 0 for as many as go, and size, at which one subscriber of 64 is stopped.
+const STOPPED: [(u64, usize); 2] = [(0, 200), (2000, 2048)];
+
+const THROUGHPUT: [Contender; 12] = [
     contender("ours", "ours"),
     contender("ours", "libzmq"),
     contender("libzmq", "libzmq"),
+    contender("omq", "omq"),
+    contender("omq 2", "omq 2"),
+    contender("zmq.rs", "zmq.rs"),
     contender("ours", "discard"),
     contender("libzmq", "discard"),
-    contender("bare 64 KiB", "bare"),
-    contender("bare 256 KiB", "bare"),
+    contender("omq", "discard"),
+    contender("omq 2", "discard"),
+    contender("bare, 64 KiB", "bare, 64 KiB"),
+    contender("bare, 256 KiB", "bare, 256 KiB"),
+];
+const LATENCY: [Contender; 4] = [
+    contender("ours", "ours"),
+    contender("libzmq", "libzmq"),
+    contender("omq", "omq"),
+    contender("omq 2", "omq 2"),
 ];
 
 fn main() -> Result<()> {
@@ -64,62 +99,168 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let arguments = Arguments::parse();
-    let programs = Programs::build()?;
-    let rounds = arguments
-        .rounds
-        .unwrap_or(if arguments.quick { 1 } else { 3 });
-    let millis = arguments
-        .millis
-        .unwrap_or(if arguments.quick { 300 } else { 1000 });
-    for &size in &arguments.sizes {
-        for &subscribers in &arguments.subscribers {
-            let mut all: BTreeMap<usize, Vec<BTreeMap<&str, f64>>> = BTreeMap::new();
-            for _ in 0..rounds {
-                for (n, &who) in THROUGHPUT.iter().enumerate() {
-                    let name = format!("{} > {}", who.publisher, who.subscriber);
-                    if arguments.only.is_empty()
-                        || arguments.only.iter().any(|part| name.contains(part))
-                    {
-                        match run::throughput(&programs, who, size, subscribers, millis) {
-                            Ok(one) => all.entry(n).or_default().push(one),
-                            Err(error) => eprintln!("{name}: {error}"),
-                        }
-                    }
-                }
-            }
-            println!("{size} B to {subscribers}");
-            for (n, rounds) in all {
-                let who = THROUGHPUT[n];
-                let median = |key| {
-                    let mut values = Vec::from_iter(rounds.iter().map(|round| round[key]));
-                    values.sort_by(f64::total_cmp);
-                    values[values.len() / 2]
-                };
-                println!(
-                    "  {:>12} > {:<8} {:8.3} M/s  ns per delivery: publisher {:4.0} + {:4.0} kernel, subscribers {:4.0} + {:4.0} kernel; {:.1} MB",
-                    who.publisher,
-                    who.subscriber,
-                    median("rate") / 1e6,
-                    median("publisher user"),
-                    median("publisher kernel"),
-                    median("subscriber user"),
-                    median("subscriber kernel"),
-                    median("memory") / 1e6,
-                );
-            }
-        }
+    let run = Run {
+        programs: Programs::build()?,
+        arguments,
+    };
+    let mut report = Report::default();
+    run.throughput(&mut report);
+    run.latency(&mut report);
+    run.stopped(&mut report);
+    run.many(&mut report);
+    let text = report.to_string();
+    print!("{text}");
+    if run.is_whole() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/speed-bus.md");
+        fs::write(docs, text)?;
     }
     Ok(())
 }
 
+/// What this process is for, if it was started by another.
 fn work(job: &Job) {
     match (job.contender.as_str(), job.role) {
         ("ours", Role::Publish) => ours::publish(job),
         ("ours", Role::Subscribe) => ours::subscribe(job),
-        ("bare 64 KiB", Role::Publish) => raw::write(job, 64 << 10),
-        ("bare 256 KiB", Role::Publish) => raw::write(job, 256 << 10),
-        ("discard", Role::Subscribe) => raw::discard(job, true),
-        ("bare", Role::Subscribe) => raw::discard(job, false),
+        ("bare, 64 KiB", Role::Publish) => raw::write(job, 64 << 10),
+        ("bare, 256 KiB", Role::Publish) => raw::write(job, 256 << 10),
+        ("discard", Role::Subscribe) => raw::discard(job, 64 << 10, true),
+        ("bare, 64 KiB", Role::Subscribe) => raw::discard(job, 64 << 10, false),
+        ("bare, 256 KiB", Role::Subscribe) => raw::discard(job, 256 << 10, false),
         _ => panic!("nothing to do for {job:?}"),
     }
+}
+
+struct Run {
+    programs: Programs,
+    arguments: Arguments,
+}
+
+impl Run {
+    fn is_whole(&self) -> bool {
+        let Arguments {
+            scenarios,
+            quick,
+            rounds: _,
+            millis: _,
+            only,
+            subscribers,
+            sizes,
+        } = &self.arguments;
+        scenarios.is_empty()
+            && !quick
+            && only.is_empty()
+            && subscribers.is_empty()
+            && sizes.is_empty()
+    }
+
+    fn has(&self, scenario: Scenario) -> bool {
+        let scenarios = &self.arguments.scenarios;
+        scenarios.is_empty() || scenarios.contains(&scenario)
+    }
+
+    fn subscribers(&self) -> Vec<usize> {
+        some_of(&self.arguments.subscribers, &SUBSCRIBERS)
+    }
+
+    fn millis(&self, default: u64) -> u64 {
+        let default = if self.arguments.quick { 300 } else { default };
+        self.arguments.millis.unwrap_or(default)
+    }
+
+    /// Runs `one` with every contender in turn, that many rounds; medians, for those that got
+    /// through all of them.
+    fn rounds(
+        &self,
+        rounds: usize,
+        contenders: &[Contender],
+        mut one: impl FnMut(Contender) -> Result<Measured>,
+    ) -> Vec<(Contender, Measured)> {
+        let rounds = if self.arguments.quick { 1 } else { rounds };
+        let mut all = Vec::from_iter(contenders.iter().filter_map(|&who| {
+            let only = &self.arguments.only;
+            let chosen = only.is_empty() || only.iter().any(|part| who.to_string().contains(part));
+            chosen.then(|| (who, BTreeMap::<_, Vec<f64>>::new()))
+        }));
+        for _ in 0..self.arguments.rounds.unwrap_or(rounds) {
+            all.retain_mut(|(who, figures)| match one(*who) {
+                Ok(measured) => {
+                    for (key, value) in measured {
+                        figures.entry(key).or_default().push(value);
+                    }
+                    true
+                }
+                Err(error) => {
+                    eprintln!("{who}: {error}");
+                    false
+                }
+            });
+        }
+        let medians = all.into_iter().map(|(who, figures)| {
+            let medians = figures.into_iter().map(|(key, mut values)| {
+                values.sort_by(f64::total_cmp);
+                (key, values[values.len() / 2])
+            });
+            (who, medians.collect())
+        });
+        medians.collect()
+    }
+
+    fn throughput(&self, report: &mut Report) {
+        if !self.has(Scenario::Throughput) {
+            return;
+        }
+        for size in some_of(&self.arguments.sizes, &SIZES) {
+            for subscribers in self.subscribers() {
+                let millis = self.millis(600);
+                let measured = self.rounds(3, &THROUGHPUT, |who| {
+                    run::throughput(&self.programs, who, size, subscribers, millis)
+                });
+                report.throughput.push((size, subscribers, measured));
+            }
+        }
+    }
+
+    fn latency(&self, report: &mut Report) {
+        if !self.has(Scenario::Latency) {
+            return;
+        }
+        for rate in RATES {
+            for subscribers in self.subscribers() {
+                let millis = self.millis(1500);
+                let measured = self.rounds(3, &LATENCY, |who| {
+                    run::latency(&self.programs, who, rate, subscribers, millis)
+                });
+                report.latency.push((rate, subscribers, measured));
+            }
+        }
+    }
+
+    fn stopped(&self, report: &mut Report) {
+        if !self.has(Scenario::Stopped) {
+            return;
+        }
+        for load in STOPPED {
+            let millis = self.millis(1500);
+            let measured = self.rounds(3, &LATENCY, |who| {
+                run::stopped(&self.programs, who, 64, load, millis)
+            });
+            report.stopped.push((load, measured));
+        }
+    }
+
+    fn many(&self, report: &mut Report) {
+        if !self.has(Scenario::Many) {
+            return;
+        }
+        let publishers = ["ours", "libzmq", "omq", "omq 2"].map(|who| contender(who, "discard"));
+        let millis = self.millis(1000);
+        report.many = self.rounds(3, &publishers, |who| {
+            run::many(&self.programs, who.publisher, millis)
+        });
+    }
+}
+
+fn some_of<T: Copy>(chosen: &[T], all: &[T]) -> Vec<T> {
+    if chosen.is_empty() { all } else { chosen }.to_vec()
 }

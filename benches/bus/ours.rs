@@ -1,12 +1,21 @@
 //! The native transport.
 
 use fedmsg::transport::{
-    Endpoint, Options, Publisher, Subscriber, Transport, WhenFull, native::Native,
+    Endpoint, Monitor, Notice, Options, Publisher, Subscriber, Transport, WhenFull, native::Native,
 };
-use fedmsg_bench_worker::{Job, Sinks, Source, TOPIC, wait_for_end};
-use std::{thread, time::Duration};
+use fedmsg_bench_worker::{Job, Sinks, Source, wait_for_end};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
 pub(crate) fn publish(job: &Job) {
+    let dropped = Arc::<AtomicU64>::default();
+    let count = Arc::clone(&dropped);
     let options = Options {
         high_water_mark: job.high_water_mark,
         when_full: if job.lossless {
@@ -14,17 +23,22 @@ pub(crate) fn publish(job: &Job) {
         } else {
             WhenFull::default()
         },
+        monitor: Some(Monitor(Arc::new(move |notice| {
+            if let Notice::Dropped { messages, .. } = notice {
+                count.fetch_add(messages, Relaxed);
+            }
+        }))),
         ..Options::default()
     };
     let publisher = Native.publisher(&options).expect("a publisher");
     let endpoint = publisher
         .bind(&Endpoint::tcp("127.0.0.1", 0))
         .expect("a port");
-    let mut source = Source::new(job, &endpoint.to_string());
-    while let Some(body) = source.next() {
-        publisher.send(TOPIC, &[body]).expect("room for it");
+    let mut source = Source::new(job, &endpoint.to_string(), dropped);
+    while let Some((topic, body)) = source.next() {
+        publisher.send(topic, &[body]).expect("room for it");
     }
-    wait_for_end();
+    source.wait_for_end();
 }
 
 pub(crate) fn subscribe(job: &Job) {

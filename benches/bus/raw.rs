@@ -1,7 +1,7 @@
 //! What the machine itself can do: bytes from one process to others in large pieces, and a reader
 //! that discards them, for a publisher alone or for the bare loop.
 
-use fedmsg_bench_worker::{Job, Orders, TOPIC, now, report, wait_for_end};
+use fedmsg_bench_worker::{Job, Orders, TOPIC, now, report, topic, wait_for_end};
 use serde_json::json;
 use std::{
     io::{Read, Write},
@@ -13,6 +13,9 @@ use std::{
     thread,
     time::Duration,
 };
+
+/// Of many subscribers to many topics, so many want some of them, each as many; the others none.
+pub(crate) const FILTERING: usize = 100;
 
 /// Bytes of a message on the wire, with a body of this size.
 pub(crate) fn wire_len(body: usize) -> usize {
@@ -45,19 +48,33 @@ pub(crate) fn write(job: &Job, piece: usize) {
 }
 
 /// Reads and counts, after a handshake if the other side is a publisher.
-pub(crate) fn discard(job: &Job, handshake: bool) {
+pub(crate) fn discard(job: &Job, piece: usize, handshake: bool) {
     let orders = Orders::read();
     let counters = Vec::from_iter((0..job.subscribers).map(|_| Arc::<Counter>::default()));
     let address = job.endpoint.strip_prefix("tcp://").expect("over TCP");
-    for counter in &counters {
+    let listening = match job.topics {
+        0 => job.subscribers,
+        _ => FILTERING,
+    };
+    for (n, counter) in counters.iter().enumerate() {
         let mut stream = TcpStream::connect(address).expect("a connection");
         if handshake {
             greet(&mut stream);
-            subscribe(&mut stream, b"");
+            match job.topics {
+                0 => subscribe(&mut stream, b""),
+                topics if n < FILTERING => {
+                    let each = topics / FILTERING;
+                    for number in n * each..(n + 1) * each {
+                        subscribe(&mut stream, &topic(number));
+                    }
+                }
+                _ => subscribe(&mut stream, b"nobody publishes this"),
+            }
         }
         let counter = Arc::clone(counter);
+        let size = if n < listening { piece } else { 1 << 10 };
         thread::spawn(move || {
-            let mut buffer = vec![0; 256 << 10];
+            let mut buffer = vec![0; size];
             loop {
                 match stream.read(&mut buffer) {
                     Ok(0) | Err(_) => return,
@@ -70,7 +87,11 @@ pub(crate) fn discard(job: &Job, handshake: bool) {
         });
     }
     let mut marks = 0;
-    while counters.iter().any(|of| of.bytes.load(Relaxed) == 0) {
+    while counters
+        .iter()
+        .take(listening)
+        .any(|of| of.bytes.load(Relaxed) == 0)
+    {
         thread::sleep(Duration::from_millis(5));
     }
     report(&json!({ "connected": true }));

@@ -1,12 +1,13 @@
 //! One measurement: a publisher's process and the subscribers', started, ordered about and ended.
 
 use crate::raw;
-use fedmsg_bench_worker::{Job, Role};
+use fedmsg_bench_worker::{Histogram, Job, Role};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     error::Error,
-    fs,
+    fmt, fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -15,6 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What one round measured, by name.
+pub(crate) type Measured = BTreeMap<&'static str, f64>;
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Longer than anything takes.
@@ -29,8 +32,34 @@ pub(crate) struct Contender {
     pub(crate) subscriber: &'static str,
 }
 
+impl Contender {
+    /// Whether its subscribers look at messages.
+    pub(crate) fn reads(self) -> bool {
+        self.subscriber != "discard" && !self.is_bare()
+    }
+
+    /// Whether it is what the machine can do.
+    pub(crate) fn is_bare(self) -> bool {
+        self.publisher.starts_with("bare")
+    }
+}
+
+impl fmt::Display for Contender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |who| match who {
+            "ours" => "fedmsg",
+            "discard" => "discarding peers",
+            _ => who,
+        };
+        if self.publisher == self.subscriber && self.publisher != "ours" {
+            return f.write_str(&self.publisher.replace("bare", "bare loop"));
+        }
+        write!(f, "{} → {}", name(self.publisher), name(self.subscriber))
+    }
+}
+
 /// A process of ours or of a rival's.
-pub(crate) struct Worker {
+struct Worker {
     child: Child,
     orders: Arc<Mutex<ChildStdin>>,
     reports: mpsc::Receiver<Value>,
@@ -39,11 +68,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// `acknowledge`: to whom its acknowledgements go.
-    pub(crate) fn start(
-        programs: &Programs,
-        job: &Job,
-        acknowledge: Option<&Self>,
-    ) -> Result<Self> {
+    fn start(programs: &Programs, job: &Job, acknowledge: Option<&Self>) -> Result<Self> {
         let mut child = Command::new(programs.of(&job.contender))
             .arg(serde_json::to_string(job)?)
             .env("RUST_BACKTRACE", "0")
@@ -77,33 +102,42 @@ impl Worker {
         })
     }
 
-    pub(crate) fn order(&self, order: &str) -> Result<()> {
+    fn order(&self, order: &str) -> Result<()> {
         let mut orders = self.orders.lock().map_err(|_| "an ordering thread ended")?;
         Ok(writeln!(orders, "{order}")?)
     }
 
-    /// Waits for a report with this key; its value.
-    pub(crate) fn report(&self, key: &str) -> Result<Value> {
+    /// Its next report.
+    fn next(&self) -> Result<Value> {
         let report = self.reports.recv_timeout(PATIENCE);
-        let mut report = report.map_err(|e| format!("{}: no {key:?}: {e}", self.name))?;
-        match report.get_mut(key) {
-            Some(value) => Ok(value.take()),
-            None => Err(format!("{}: {report} instead of {key:?}", self.name).into()),
+        Ok(report.map_err(|e| format!("{}: {e}", self.name))?)
+    }
+
+    /// Waits for a report with this key, passing over others; its value.
+    fn report(&self, key: &str) -> Result<Value> {
+        loop {
+            if let Some(value) = self.next()?.get_mut(key) {
+                return Ok(value.take());
+            }
         }
     }
 
     /// Orders a report of what was counted.
-    pub(crate) fn mark(&self) -> Result<Value> {
+    fn mark(&self) -> Result<Value> {
         self.order("mark")?;
         self.report("mark")
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    fn id(&self) -> u32 {
         self.child.id()
     }
 
+    fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
     /// Processor time so far, in seconds: in the program, and in the kernel for it.
-    pub(crate) fn processor(&self) -> Result<[f64; 2]> {
+    fn processor(&self) -> Result<[f64; 2]> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let ticks = |n| -> Result<f64> {
@@ -118,7 +152,7 @@ impl Worker {
     }
 
     /// Memory in bytes, now.
-    pub(crate) fn memory(&self) -> Result<f64> {
+    fn memory(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -170,102 +204,291 @@ impl Programs {
     }
 }
 
-/// Publishes as fast as everything arrives; what was measured, by name.
+/// A publisher and its subscribers, connected.
+struct Link {
+    publisher: Worker,
+    sinks: Worker,
+}
+
+impl Link {
+    /// `job`: of both.
+    fn connect(programs: &Programs, who: Contender, mut job: Job) -> Result<Self> {
+        let publisher = Self::publisher(programs, who, &mut job)?;
+        let sinks = Worker::start(programs, &job, Some(&publisher))?;
+        sinks.report("connected")?;
+        let link = Self { publisher, sinks };
+        link.publisher.order("hush")?;
+        thread::sleep(SETTLE);
+        Ok(link)
+    }
+
+    /// The job becomes its subscribers'.
+    fn publisher(programs: &Programs, who: Contender, job: &mut Job) -> Result<Worker> {
+        job.contender = who.publisher.into();
+        job.role = Role::Publish;
+        let publisher = Worker::start(programs, job, None)?;
+        let endpoint = publisher.report("endpoint")?;
+        job.contender = who.subscriber.into();
+        job.role = Role::Subscribe;
+        job.endpoint = endpoint.as_str().ok_or("no endpoint")?.into();
+        Ok(publisher)
+    }
+
+    /// Waits until readers that only count bytes have as many as this.
+    fn discarded(&self, expected: f64) -> Result<Value> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.sinks.mark()?;
+            let bytes = number(&seen, "bytes")?;
+            if bytes == expected {
+                return Ok(seen);
+            }
+            if bytes > expected || Instant::now() > until {
+                return Err(format!("{bytes} bytes of {expected}").into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Publishes as fast as everything arrives.
 pub(crate) fn throughput(
     programs: &Programs,
     who: Contender,
     size: usize,
     subscribers: usize,
     millis: u64,
-) -> Result<BTreeMap<&'static str, f64>> {
-    let window = match who.publisher {
-        // It drops beyond 100,000 and has no other way.
-        "zmq.rs" => 50_000,
-        // Until it can block.
-        "ours" if who.subscriber != "discard" => 10_000,
-        _ => 0,
-    };
-    let mut job = Job {
-        contender: who.publisher.into(),
-        role: Role::Publish,
-        endpoint: String::new(),
-        subscribers,
-        size,
-        rate: 0,
-        millis,
-        lossless: true,
-        high_water_mark: 0,
-        window,
-    };
-    let publisher = Worker::start(programs, &job, None)?;
-    let endpoint = publisher.report("endpoint")?;
-    job.role = Role::Subscribe;
-    job.contender = who.subscriber.into();
-    job.endpoint = endpoint.as_str().ok_or("no endpoint")?.into();
-    let sinks = Worker::start(programs, &job, Some(&publisher))?;
-    sinks.report("connected")?;
-    publisher.order("hush")?;
-    thread::sleep(SETTLE);
-    let before = sinks.mark()?;
-    let processor = [publisher.processor()?, sinks.processor()?];
-    publisher.order("go")?;
-
-    let wire = raw::wire_len(size) as f64;
-    let (deliveries, start, end);
-    if matches!(who.subscriber, "discard" | "bare") {
-        let sent = publisher.reports.recv_timeout(PATIENCE)?;
+) -> Result<Measured> {
+    let link = Link::connect(
+        programs,
+        who,
+        Job {
+            subscribers,
+            size,
+            millis,
+            lossless: true,
+            window: match who.publisher {
+                // It drops beyond 100,000 and has no other way.
+                "zmq.rs" => 50_000,
+                _ => 0,
+            },
+            ..Job::default()
+        },
+    )?;
+    let before = link.sinks.mark()?;
+    let processor = [link.publisher.processor()?, link.sinks.processor()?];
+    link.publisher.order("go")?;
+    let sent = link.publisher.next()?;
+    let (deliveries, seen);
+    if !who.reads() {
+        let wire = raw::wire_len(size) as f64;
         let each = match sent.get("bytes") {
             Some(bytes) => bytes.as_f64().ok_or("no number")?,
+            // And the last one, which has no number.
             None => (number(&sent, "messages")? + 1.0) * wire,
         };
-        let expected = number(&before, "bytes")? + each * subscribers as f64;
-        let until = Instant::now() + PATIENCE;
-        let seen = loop {
-            let seen = sinks.mark()?;
-            let bytes = number(&seen, "bytes")?;
-            if bytes >= expected {
-                if bytes > expected {
-                    return Err(format!("{who:?}: {bytes} bytes of {expected}").into());
-                }
-                break seen;
-            }
-            if Instant::now() > until {
-                return Err(format!("{who:?}: {bytes} bytes of {expected}").into());
-            }
-            thread::sleep(Duration::from_millis(5));
-        };
-        deliveries = each * subscribers as f64 / wire;
-        start = number(&sent, "start")?;
-        end = number(&seen, "end")?;
+        let bytes = each * subscribers as f64;
+        seen = link.discarded(number(&before, "bytes")? + bytes)?;
+        deliveries = bytes / wire;
     } else {
-        let sent = publisher.reports.recv_timeout(PATIENCE)?;
-        let seen = sinks.report("ended")?;
-        let (got, lost) = (number(&seen, "received")?, number(&seen, "lost")?);
+        seen = link.sinks.report("ended")?;
         deliveries = number(&sent, "messages")? * subscribers as f64;
-        if got != deliveries || lost > 0.0 {
-            return Err(format!("{who:?}: {got} of {deliveries} messages, {lost} lost").into());
-        }
-        start = number(&sent, "start")?;
-        end = number(&seen, "end")?;
+        whole(&seen, deliveries)?;
     }
     let cost = |worker: &Worker, before: [f64; 2]| -> Result<[f64; 2]> {
         let after = worker.processor()?;
         Ok([0, 1].map(|n| (after[n] - before[n]) * 1e9 / deliveries))
     };
-    let publishing = cost(&publisher, processor[0])?;
-    let subscribing = cost(&sinks, processor[1])?;
-    Ok(BTreeMap::from([
-        ("rate", deliveries / (end - start) * 1e9),
-        ("publisher user", publishing[0]),
-        ("publisher kernel", publishing[1]),
-        ("subscriber user", subscribing[0]),
-        ("subscriber kernel", subscribing[1]),
-        ("memory", publisher.memory()?),
+    let publisher = cost(&link.publisher, processor[0])?;
+    let subscriber = cost(&link.sinks, processor[1])?;
+    let seconds = (number(&seen, "end")? - number(&sent, "start")?) / 1e9;
+    Ok(Measured::from([
+        ("rate", deliveries / seconds),
+        ("publisher user", publisher[0]),
+        ("publisher kernel", publisher[1]),
+        ("subscriber user", subscriber[0]),
+        ("subscriber kernel", subscriber[1]),
+        ("memory", link.publisher.memory()?),
     ]))
 }
 
+/// Fails unless everything arrived.
+fn whole(seen: &Value, deliveries: f64) -> Result<()> {
+    let (got, lost) = (number(seen, "received")?, number(seen, "lost")?);
+    if got != deliveries || lost > 0.0 {
+        return Err(format!("{got} of {deliveries} messages, {lost} lost").into());
+    }
+    Ok(())
+}
+
+/// Publishes at a steady rate; the times in nanoseconds from before sending to having received.
+pub(crate) fn latency(
+    programs: &Programs,
+    who: Contender,
+    rate: u64,
+    subscribers: usize,
+    millis: u64,
+) -> Result<Measured> {
+    let link = Link::connect(
+        programs,
+        who,
+        Job {
+            subscribers,
+            size: 200,
+            rate,
+            millis,
+            lossless: true,
+            ..Job::default()
+        },
+    )?;
+    link.publisher.order("go")?;
+    let sent = link.publisher.next()?;
+    let seen = link.sinks.report("ended")?;
+    whole(&seen, number(&sent, "messages")? * subscribers as f64)?;
+    let times = histogram(&seen)?;
+    Ok(Measured::from([
+        ("p50", Histogram::percentile(&times, 0.5)),
+        ("p99", Histogram::percentile(&times, 0.99)),
+        ("p99.9", Histogram::percentile(&times, 0.999)),
+    ]))
+}
+
+/// One of many subscribers is stopped, and goes on later. With a rate of 0 the publisher goes as
+/// fast as the others take it.
+pub(crate) fn stopped(
+    programs: &Programs,
+    who: Contender,
+    subscribers: usize,
+    (rate, size): (u64, usize),
+    millis: u64,
+) -> Result<Measured> {
+    /// What the publisher keeps for a slow subscriber.
+    const HIGH_WATER_MARK: usize = 2000;
+    /// Until what the kernel and the publisher keep is full, at either rate.
+    const FULL: [u64; 2] = [500, 2700];
+    let pauses = [500, FULL[usize::from(rate > 0)]];
+    let mut job = Job {
+        subscribers: subscribers - 1,
+        size,
+        rate,
+        millis: 2 * millis + pauses[0] + pauses[1] + 1500,
+        high_water_mark: HIGH_WATER_MARK,
+        // The others are never so far behind that they lose anything.
+        window: if rate == 0 { 1000 } else { 0 },
+        ..Job::default()
+    };
+    let publisher = Link::publisher(programs, who, &mut job)?;
+    let others = Worker::start(programs, &job, Some(&publisher))?;
+    others.report("connected")?;
+    job.subscribers = 1;
+    job.window = 0;
+    let one = Worker::start(programs, &job, None)?;
+    one.report("connected")?;
+    publisher.order("hush")?;
+    thread::sleep(SETTLE);
+    publisher.order("go")?;
+
+    let phase = |pause| -> Result<Measured> {
+        thread::sleep(Duration::from_millis(pause));
+        let from = others.mark()?;
+        thread::sleep(Duration::from_millis(millis));
+        let to = others.mark()?;
+        let passed = |key| -> Result<f64> { Ok(number(&to, key)? - number(&from, key)?) };
+        let mut times = histogram(&to)?;
+        for (bucket, count) in histogram(&from)? {
+            times.entry(bucket).and_modify(|of| *of -= count);
+        }
+        Ok(Measured::from([
+            ("rate", passed("received")? / passed("time")? * 1e9),
+            ("p99", Histogram::percentile(&times, 0.99)),
+            ("memory", publisher.memory()?),
+        ]))
+    };
+    let before = phase(pauses[0])?;
+    one.signal(Signal::STOP)?;
+    let during = phase(pauses[1])?;
+    one.signal(Signal::CONT)?;
+    let sent = publisher.next()?;
+    let ended = others.report("ended")?;
+    whole(
+        &ended,
+        number(&sent, "messages")? * (subscribers - 1) as f64,
+    )?;
+    // Until nothing comes any more.
+    let mut after = one.mark()?;
+    loop {
+        thread::sleep(Duration::from_millis(300));
+        let later = one.mark()?;
+        if number(&later, "received")? == number(&after, "received")? {
+            break;
+        }
+        after = later;
+    }
+    let (received, next) = (number(&after, "received")?, number(&after, "next")?);
+    Ok(Measured::from([
+        ("rate before", before["rate"]),
+        ("rate during", during["rate"]),
+        ("p99 before", before["p99"]),
+        ("p99 during", during["p99"]),
+        ("memory before", before["memory"]),
+        ("memory during", during["memory"]),
+        ("lost", number(&after, "lost")?),
+        ("received", received),
+        // 0 if it is up to date again.
+        ("behind", number(&sent, "messages")? - next),
+        ("dropped", number(&publisher.mark()?, "dropped")?),
+    ]))
+}
+
+/// Many subscribers, few of which want some of many topics.
+pub(crate) fn many(programs: &Programs, publisher: &'static str, millis: u64) -> Result<Measured> {
+    let who = Contender {
+        publisher,
+        subscriber: "discard",
+    };
+    let mut job = Job {
+        subscribers: 1000,
+        size: 200,
+        millis,
+        lossless: true,
+        topics: 10_000,
+        ..Job::default()
+    };
+    let publisher = Link::publisher(programs, who, &mut job)?;
+    let empty = publisher.memory()?;
+    let sinks = Worker::start(programs, &job, None)?;
+    sinks.report("connected")?;
+    let link = Link { publisher, sinks };
+    link.publisher.order("hush")?;
+    thread::sleep(Duration::from_millis(500));
+    let connected = link.publisher.memory()?;
+    let before = link.sinks.mark()?;
+    link.publisher.order("go")?;
+    let sent = link.publisher.next()?;
+    let messages = number(&sent, "messages")?;
+    let bytes = (messages + 1.0) * raw::wire_len(job.size) as f64;
+    let seen = link.discarded(number(&before, "bytes")? + bytes)?;
+    let seconds = (number(&seen, "end")? - number(&sent, "start")?) / 1e9;
+    Ok(Measured::from([
+        ("rate", messages / seconds),
+        ("memory each", (connected - empty) / job.subscribers as f64),
+        ("memory", link.publisher.memory()?),
+        ("unwanted", number(&sent, "unwanted")?),
+        (
+            "unwanted, all threads",
+            number(&sent, "unwanted, all threads")?,
+        ),
+    ]))
+}
+
+fn histogram(report: &Value) -> Result<BTreeMap<u64, u64>> {
+    let pairs = report.get("latency").ok_or("no latency")?;
+    let pairs: Vec<(u64, u64)> = serde_json::from_value(pairs.clone())?;
+    Ok(pairs.into_iter().collect())
+}
+
 /// A member of a report.
-pub(crate) fn number(report: &Value, key: &str) -> Result<f64> {
+fn number(report: &Value, key: &str) -> Result<f64> {
     let value = report.get(key).and_then(Value::as_f64);
-    value.ok_or_else(|| format!("no {key} in {report}").into())
+    value.ok_or_else(|| format!("no {key} in a report").into())
 }

@@ -2,13 +2,14 @@
 //!
 //! | you want | take |
 //! | --- | --- |
-//! | to publish and to receive | [`bus`]: [`Sender`](bus::Sender), [`Receiver`](bus::Receiver) |
+//! | to publish and to receive | [`publish!`] and [`tail`], or a [`Context`]: [`bus`] |
 //! | sockets | [`transport`]: [`Native`](transport::native::Native), or libzmq with feature `zmq` |
 //! | keys, certificates, trust, a CA | [`crypto`] |
 //! | the codec alone, or a device on the bus | the crate [`fedmsg_core`] |
 //!
 //! Feature `cli` (on by default) adds what the program `fedmsg` needs; a library user turns it off.
-//! Feature `zmq` builds libzmq and adds the transport over it.
+//! Feature `zmq` builds libzmq and adds the transport over it. Feature `tokio` adds the door for
+//! asynchronous services: `Context::stream` and `Context::publish_async`.
 
 pub mod bus;
 #[cfg(feature = "cli")]
@@ -16,7 +17,14 @@ pub mod commands;
 pub mod crypto;
 pub mod transport;
 
+pub use bus::{Context, Settings, context, destroy, init, tail};
+
 /// The README's examples, run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// And those of the bus's page.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/bus.md")]
+struct Bus;

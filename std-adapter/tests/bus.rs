@@ -221,8 +221,16 @@ fn a_line_that_is_no_json_ends_publishing_with_its_number() {
 fn wrong_command_lines_are_told_from_failures() {
     for args in [
         &["tail"][..],
-        &["tail", "--endpoint", "ipc:///run/x"],
+        &["tail", "--endpoint", "udp://127.0.0.1:1"],
         &["tail", "--endpoint", "tcp://::1:1"],
+        &[
+            "publish",
+            "--endpoint",
+            "tcp://127.0.0.1:1",
+            "--topic",
+            "",
+            "m",
+        ],
         &[
             "publish",
             "--endpoint",
@@ -248,20 +256,12 @@ fn wrong_command_lines_are_told_from_failures() {
     }
     for args in [
         &[
-            "publish",
-            "--endpoint",
-            "tcp://127.0.0.1:1",
-            "--topic",
-            "",
-            "m",
-        ][..],
-        &[
             "tail",
             "--endpoint",
             "tcp://127.0.0.1:1",
             "--ca",
             "/nonexistent",
-        ],
+        ][..],
         &["tail", "--endpoint", "tcp://*:1"],
     ] {
         let failed = output(fedmsg(args));

@@ -98,7 +98,7 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
     let (gave_up, given_up) = mpsc::channel();
     let (answer_late, answered_late) = mpsc::channel();
     thread::scope(|scope| {
-        let answering = scope.spawn(move || {
+        scope.spawn(move || {
             loop {
                 let question = replier.recv(PATIENCE).unwrap().expect("a question");
                 let question = frames(&question).concat();
@@ -110,8 +110,9 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
                     replier.reply(&[b"to ", &question]).unwrap();
                 }
                 if question == b"end" {
-                    // Whoever is gone answers no more, not even what was sent already.
-                    break replier;
+                    // Not gone before its last answer has arrived.
+                    given_up.recv().unwrap();
+                    break;
                 }
             }
         });
@@ -120,6 +121,7 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
             let answer = answer.expect("an answer");
             assert_eq!(frames(&answer), [b"to ", question]);
             if question == b"end" {
+                gave_up.send(()).unwrap();
                 return;
             }
             // Long enough that it arrives, as the connection is there.
@@ -132,7 +134,6 @@ fn a_late_answer_is_never_the_next_questions<Q: Transport, A: Transport>(
         answered_late.recv_timeout(PATIENCE).unwrap();
         ask(b"2");
         ask(b"end");
-        drop(answering.join());
     });
 }
 

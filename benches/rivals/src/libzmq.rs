@@ -1,9 +1,10 @@
 //! libzmq 4.3.5 through its C API, which `build.rs` built. The calls are those that a C program
 //! makes; `unsafe` is what calling C takes.
 
-use fedmsg_bench_worker::{Job, Sinks, Source, TOPIC, wait_for_end};
+use fedmsg_bench_worker::{Job, Sinks, Source, wait_for_end};
 use std::{
     ffi::{CStr, CString, c_int, c_short, c_void},
+    sync::Arc,
     thread,
 };
 
@@ -132,17 +133,17 @@ pub fn publish(job: &Job) {
         assert_eq!(got, 0);
     }
     let endpoint = CStr::from_bytes_until_nul(&endpoint).expect("text");
-    let mut source = Source::new(job, endpoint.to_str().expect("text"));
+    let mut source = Source::new(job, endpoint.to_str().expect("text"), Arc::default());
     let mut subscription = message();
     let mut probing = true;
-    while let Some(body) = source.next() {
+    while let Some((topic, body)) = source.next() {
         // Subscriptions are taken while probing, as an XPUB has to.
         probing &= source_is_probe(body);
         while probing && socket.recv(&mut subscription, DONTWAIT).is_some() {}
-        socket.send(TOPIC, SNDMORE);
+        socket.send(topic, SNDMORE);
         socket.send(body, 0);
     }
-    wait_for_end();
+    source.wait_for_end();
 }
 
 fn source_is_probe(body: &[u8]) -> bool {
@@ -153,7 +154,7 @@ pub fn subscribe(job: &Job) {
     let (sinks, each) = Sinks::new(job);
     let context = context(1);
     let endpoint = CString::new(job.endpoint.as_str()).expect("text");
-    let mut sockets = Vec::from_iter(each.into_iter().map(|sink| {
+    let sockets = Vec::from_iter(each.into_iter().map(|sink| {
         let socket = Socket::new(context, SUB);
         socket.set(RCVHWM, &HIGH_WATER_MARK.to_ne_bytes());
         socket.set(SUBSCRIBE, b"");
@@ -161,12 +162,7 @@ pub fn subscribe(job: &Job) {
         assert_eq!(unsafe { zmq_connect(socket.0, endpoint.as_ptr()) }, 0);
         (socket, sink)
     }));
-    let threads = std::env::var("SUB_THREADS").map_or(1, |n| n.parse().unwrap());
-    let per = sockets.len().div_ceil(threads);
-    while !sockets.is_empty() {
-        let mine = sockets.split_off(sockets.len().saturating_sub(per));
-        thread::spawn(move || read(mine));
-    }
+    thread::spawn(move || read(sockets));
     sinks.watch();
 }
 

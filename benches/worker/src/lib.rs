@@ -23,11 +23,23 @@ mod histogram;
 
 pub use histogram::Histogram;
 
-/// What all messages but [`Job::topics`]' are about.
+/// What messages are about, unless the job has more [topics](Job::topics).
 pub const TOPIC: &[u8] = b"org.example.dev.benchmark.event";
+/// What nobody subscribes to but with the empty prefix.
+const UNWANTED: &[u8] = b"org.example.dev.benchmark.zzzzz";
+/// How many such messages tell their cost, or as many as go in [`UNWANTED_TIME`].
+const UNWANTED_COUNT: u32 = 500_000;
+/// In nanoseconds.
+const UNWANTED_TIME: u64 = 500_000_000;
+
+/// One of many topics, as long as [`TOPIC`].
+#[must_use]
+pub fn topic(number: usize) -> Vec<u8> {
+    format!("org.example.dev.benchmark.{number:05}").into_bytes()
+}
 
 /// What one process is to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Job {
     /// Whose sockets.
     pub contender: String,
@@ -50,12 +62,15 @@ pub struct Job {
     /// The publisher waits when this many messages are not yet acknowledged by the harness; 0:
     /// never. For publishers that cannot wait by their own means.
     pub window: u64,
+    /// So many topics take turns, and messages that nobody wants are sent first; 0: one topic.
+    pub topics: usize,
 }
 
 /// Which side of the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Publisher.
+    #[default]
     Publish,
     /// Subscribers.
     Subscribe,
@@ -81,6 +96,12 @@ const END: u64 = u64::MAX - 1;
 #[must_use]
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
+    u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
+}
+
+/// Nanoseconds of processor time that this process used.
+fn processor() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     u64::try_from(time.tv_sec * 1_000_000_000 + time.tv_nsec).unwrap_or_default()
 }
 
@@ -148,70 +169,111 @@ impl Orders {
     }
 }
 
-/// The bodies to publish, each when it is due: probes until the order to go, numbered messages for
+/// The messages to publish, each when it is due: probes until the order to go, numbered messages for
 /// the time of the job, one that says that it is the last.
 pub struct Source {
     job: Job,
     orders: Arc<Orders>,
+    topics: Vec<Vec<u8>>,
     body: Vec<u8>,
+    /// Of the probes or of the numbered messages.
     sent: u64,
     start: u64,
     end: u64,
     state: State,
+    unwanted: [f64; 2],
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Probing,
+    /// How many are sent, and what the clocks were at the first.
+    Unwanted(u32, [u64; 2]),
     Running,
     Ended,
 }
 
 impl Source {
-    /// For this job. Reports where the publisher is bound.
+    /// For this job. Reports where the publisher is bound. `dropped`: what a publisher counts that
+    /// it knows to have dropped.
     #[must_use]
-    pub fn new(job: &Job, endpoint: &str) -> Self {
+    pub fn new(job: &Job, endpoint: &str, dropped: Arc<AtomicU64>) -> Self {
         report(&json!({ "endpoint": endpoint }));
         Self {
             job: job.clone(),
             orders: Orders::read(),
+            topics: match job.topics {
+                0 => vec![TOPIC.to_vec()],
+                n => (0..n).map(topic).collect(),
+            },
             body: vec![b'x'; job.size.max(HEADER)],
             sent: 0,
             start: 0,
             end: 0,
             state: State::Probing,
+            unwanted: [0.0; 2],
+            dropped,
         }
     }
 
-    /// The next body, once it is due; `None` after the last, which is then reported.
+    /// The next topic and body, once they are due; `None` after the last, which is then reported.
     #[expect(clippy::should_implement_trait, reason = "it lends its items")]
-    pub fn next(&mut self) -> Option<&[u8]> {
-        match self.state {
-            State::Probing => {
-                while !self.orders.go.load(Relaxed) {
+    pub fn next(&mut self) -> Option<(&[u8], &[u8])> {
+        if self.state == State::Probing {
+            while !self.orders.go.load(Relaxed) {
+                // The topics have their turns, some at once.
+                if self
+                    .sent
+                    .is_multiple_of(self.topics.len().div_ceil(200) as u64)
+                {
                     thread::sleep(Duration::from_millis(2));
-                    if !self.orders.hushed.load(Relaxed) {
-                        return Some(self.fill(PROBE, now()));
-                    }
                 }
-                self.state = State::Running;
-                self.start = now();
-                self.end = self.start + self.job.millis * 1_000_000;
-                self.run()
+                if !self.orders.hushed.load(Relaxed) {
+                    self.sent += 1;
+                    return Some(self.fill(self.sent, PROBE, 0));
+                }
             }
-            State::Running => self.run(),
+            self.sent = 0;
+            self.fill(0, 0, 0);
+            self.state = match self.job.topics {
+                0 => State::Running,
+                _ => State::Unwanted(0, [now(), processor()]),
+            };
+        }
+        if let State::Unwanted(count, [clock, used]) = self.state {
+            let late = || count.is_multiple_of(64) && now() - clock > UNWANTED_TIME;
+            if count < UNWANTED_COUNT && !late() {
+                self.state = State::Unwanted(count + 1, [clock, used]);
+                return Some((UNWANTED, &self.body));
+            }
+            let returned = now() - clock;
+            // What was left to other threads counts too.
+            thread::sleep(Duration::from_millis(200));
+            let spent = [returned, processor() - used];
+            self.unwanted = spent.map(|time| time as f64 / f64::from(count));
+            self.state = State::Running;
+        }
+        match self.state {
             State::Ended => {
                 report(&json!({
                     "messages": self.sent,
                     "start": self.start,
                     "end": now(),
+                    "unwanted": self.unwanted[0],
+                    "unwanted, all threads": self.unwanted[1],
                 }));
                 None
             }
+            _ => Some(self.numbered()),
         }
     }
 
-    fn run(&mut self) -> Option<&[u8]> {
+    fn numbered(&mut self) -> (&[u8], &[u8]) {
+        if self.start == 0 {
+            self.start = now();
+            self.end = self.start + self.job.millis * 1_000_000;
+        }
         let time = if self.job.rate > 0 {
             self.pace()
         } else if self.sent.is_multiple_of(64) {
@@ -228,11 +290,11 @@ impl Source {
         }
         if time >= self.end {
             self.state = State::Ended;
-            return Some(self.fill(END, self.sent));
+            return self.fill(0, END, self.sent);
         }
         let number = self.sent;
         self.sent += 1;
-        Some(self.fill(number, time))
+        self.fill(number, number, time)
     }
 
     /// Sleeps until the next message is due; the time then. The schedule is fixed, so whoever was
@@ -248,13 +310,27 @@ impl Source {
         }
     }
 
-    fn fill(&mut self, number: u64, time: u64) -> &[u8] {
+    fn fill(&mut self, turn: u64, number: u64, time: u64) -> (&[u8], &[u8]) {
         let (first, rest) = self.body.split_at_mut(8);
         first.copy_from_slice(&number.to_le_bytes());
         if let Some(second) = rest.first_chunk_mut() {
             *second = time.to_le_bytes();
         }
-        &self.body
+        let topic = self.topics.get(turn as usize % self.topics.len());
+        (topic.map_or(TOPIC, Vec::as_slice), &self.body)
+    }
+
+    /// Keeps the process, and so its connections, until its stdin ends; reports at each order to
+    /// what was dropped.
+    pub fn wait_for_end(&self) -> ! {
+        let mut marks = 0;
+        loop {
+            thread::sleep(Duration::from_millis(5));
+            if marks < self.orders.marks() {
+                marks += 1;
+                report(&json!({ "mark": { "dropped": self.dropped.load(Relaxed) } }));
+            }
+        }
     }
 }
 
@@ -312,7 +388,7 @@ impl Sinks {
     pub fn watch(&self) -> ! {
         let pause = match self.job.window {
             0 => Duration::from_millis(5),
-            _ => Duration::from_micros(200),
+            _ => Duration::from_millis(1),
         };
         let all =
             |of: &dyn Fn(&Counters) -> bool| self.counters.iter().all(|counters| of(counters));

@@ -4,9 +4,13 @@ use std::{
     fmt,
     io::{self, Write as _},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use crate::transport::{Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber};
+use crate::{
+    bus::Settings,
+    transport::{Endpoint, Monitor, Notice, Options},
+};
 
 /// Where a socket binds or connects.
 #[derive(clap::Args)]
@@ -20,9 +24,15 @@ pub(super) struct Attach {
 }
 
 impl Attach {
-    /// The socket's settings; why a connection out could not be made or ended is told on standard
-    /// error, once for each time that the reason changes.
-    pub(super) fn options(&self, command: &'static str) -> Options {
+    /// The settings of a context whose only endpoint this is. Why a connection out could not be
+    /// made or ended is told on standard error, once for each time that the reason changes.
+    pub(super) fn settings(&self, command: &'static str) -> Result<Settings, String> {
+        if !self.bind
+            && let Endpoint::Tcp { host, .. } = &self.endpoint
+            && host == "*"
+        {
+            return Err(format!("nobody can be reached at {self}: see --bind"));
+        }
         let told = Mutex::new(String::new());
         let tell = move |notice: Notice<'_>| {
             let Ok(mut told) = told.lock() else { return };
@@ -37,42 +47,43 @@ impl Attach {
                 *told = line;
             }
         };
-        Options {
-            monitor: (!self.bind).then(|| Monitor(Arc::new(tell))),
-            ..Options::default()
-        }
+        Ok(Settings {
+            endpoints: [(ENTRY.to_owned(), vec![self.endpoint.clone()])].into(),
+            relay_inbound: vec![self.endpoint.clone()],
+            post_init_sleep: Duration::ZERO,
+            transport: Options {
+                monitor: (!self.bind).then(|| Monitor(Arc::new(tell))),
+                ..Options::default()
+            },
+            ..Settings::default()
+        })
     }
 
-    pub(super) fn publisher(&self, publisher: &impl Publisher) -> Result<(), Error> {
-        if self.bind {
-            publisher
-                .bind(&self.endpoint)
-                .map(|bound| self.tell(&bound))
-        } else {
-            publisher.connect(&self.endpoint)
-        }
+    /// The same for publishing.
+    pub(super) fn publisher(&self, command: &'static str) -> Result<Settings, String> {
+        Ok(Settings {
+            name: self.bind.then(|| ENTRY.to_owned()),
+            active: !self.bind,
+            ..self.settings(command)?
+        })
     }
 
-    pub(super) fn subscriber(&self, subscriber: &mut impl Subscriber) -> Result<(), Error> {
-        if self.bind {
-            subscriber
-                .bind(&self.endpoint)
-                .map(|bound| self.tell(&bound))
-        } else {
-            subscriber.connect(&self.endpoint)
-        }
+    /// Whether to take connections.
+    pub(super) fn bind(&self) -> bool {
+        self.bind
     }
-}
 
-impl Attach {
     /// Tells which port it became, where any would do.
-    fn tell(&self, bound: &Endpoint) {
-        if *bound != self.endpoint {
+    pub(super) fn tell(&self, bound: &Endpoint) {
+        if self.bind && *bound != self.endpoint {
             // Nobody is left to tell if this fails.
             let _ = writeln!(io::stderr(), "bound to {bound}");
         }
     }
 }
+
+/// The endpoint's name, for errors.
+const ENTRY: &str = "--endpoint";
 
 impl fmt::Display for Attach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -13,12 +14,9 @@ use serde_json::{Value, json};
 
 use super::{EXIT_CODES, Outcome, exit_code, now};
 use crate::{
-    bus::{Received, Receiver, Sender, Verdict},
+    bus::{Context, Message, Refused, Settings, Tail, Verdict},
     crypto::{FileSigner, KeyKind, Trust, ca::Ca},
-    transport::{
-        Endpoint, Options, Publisher as _, Subscriber as _, Transport as _,
-        native::{Native, NativePublisher, NativeSubscriber},
-    },
+    transport::{Endpoint, Options, Publisher as _, Transport as _, native::Native},
 };
 
 /// Show the bus at work: a CA, a publisher, a validating subscriber, and a forger
@@ -49,11 +47,23 @@ pub(super) fn run(args: &Args) -> Outcome {
         ca.issue(name, None, None, now()?)?;
     }
 
-    let publisher = Native.publisher(&Options::default())?;
-    let endpoint = publisher.bind(&Endpoint::tcp("127.0.0.1", 0))?;
-    let mut bus = Bus {
-        sender: signed(publisher, &folder.0)?,
-        receiver: subscribe(&endpoint, &folder.0)?,
+    let honest = signing(&folder.0)?;
+    let stranger = signing(&stranger)?;
+    let forger = Native.publisher(&Options::default())?;
+    let forged = forger.bind(&Endpoint::tcp("127.0.0.1", 0))?;
+    let endpoint = honest.endpoint().ok_or("nothing was bound")?;
+    let strange = stranger.endpoint().ok_or("nothing was bound")?;
+
+    let trust = Trust::load(&folder.0.join("ca.crt"), Some(&folder.0.join("crl.pem")))?;
+    let everybody = [endpoint.clone(), strange, forged];
+    let settings = Settings {
+        endpoints: [(SENDER.to_owned(), everybody.to_vec())].into(),
+        validator: Some(Arc::new(trust)),
+        refused: Refused::HandOn,
+        ..Settings::default()
+    };
+    let mut bus = Subscriber {
+        tail: Context::new(settings)?.tail("org.example.")?,
         out: io::stdout(),
         accepted: 0,
         refused: 0,
@@ -65,12 +75,17 @@ pub(super) fn run(args: &Args) -> Outcome {
          A publisher on {endpoint}, a subscriber that validates what it gets.\n",
         folder.0.display()
     )?;
-    bus.wait_for_subscriber()?;
+    let found = honest.wait_for_subscriber(PATIENCE)?
+        && stranger.wait_for_subscriber(PATIENCE)?
+        && forger.wait_for_subscriber(PATIENCE)?;
+    if !found {
+        return Err("the subscriber did not find the publisher".into());
+    }
 
     let mut genuine = Vec::new();
     let messages = messages();
-    for (topic, msg) in &messages {
-        bus.sender.publish(topic, msg)?;
+    for (modname, topic, msg) in &messages {
+        honest.publish(modname, topic, msg)?;
         genuine.push(bus.show("genuine", true)?);
         if !args.fast {
             thread::sleep(PAUSE);
@@ -85,30 +100,20 @@ pub(super) fn run(args: &Args) -> Outcome {
         (
             "a message under another topic",
             b"org.example.prod.forged".as_slice(),
-            original.body.clone(),
+            original.body.to_vec(),
         ),
         ("a message without signature", topic, strip(&original.body)),
     ] {
-        bus.sender.publisher().send(topic, &[&body])?;
+        forger.send(topic, &[&body])?;
         bus.show(what, false)?;
     }
-    let second = Native.publisher(&Options::default())?;
-    let honest = std::mem::replace(&mut bus.sender, signed(second, &stranger)?);
-    let strange = bus
-        .sender
-        .publisher()
-        .bind(&Endpoint::tcp("127.0.0.1", 0))?;
-    bus.receiver.subscriber().connect(&strange)?;
-    bus.wait_for_subscriber()?;
-    bus.sender
-        .publish("org.example.prod.git.receive", &json!({"agent": "mallory"}))?;
+    stranger.publish("git", "receive", &json!({"agent": "mallory"}))?;
     bus.show("a key of another CA's", false)?;
-    bus.sender = honest;
 
-    let (topic, msg) = messages.first().ok_or("no message")?;
+    let (modname, topic, msg) = messages.first().ok_or("no message")?;
     let start = Instant::now();
     for _ in 0..BURST {
-        bus.sender.publish(topic, msg)?;
+        honest.publish(modname, topic, msg)?;
     }
     let sending = start.elapsed();
     for _ in 0..BURST {
@@ -133,30 +138,23 @@ pub(super) fn run(args: &Args) -> Outcome {
 /// Who sends.
 const SENDER: &str = "git-app01.example.org";
 
-fn signed(
-    publisher: NativePublisher,
-    ssldir: &Path,
-) -> Result<Sender<NativePublisher>, crate::crypto::Error> {
-    let signer = FileSigner::load(ssldir, SENDER)?;
-    let max_message = Options::default().max_message;
-    Ok(Sender::new(publisher, Some(Box::new(signer)), max_message))
+/// A publisher whose messages are signed with the sender's key in this folder.
+fn signing(ssldir: &Path) -> Result<Context, Box<dyn std::error::Error>> {
+    let settings = Settings {
+        topic_prefix: "org.example".into(),
+        environment: "prod".into(),
+        name: Some(SENDER.into()),
+        endpoints: [(SENDER.to_owned(), vec![Endpoint::tcp("127.0.0.1", 0)])].into(),
+        post_init_sleep: Duration::ZERO,
+        signer: Some(Arc::new(FileSigner::load(ssldir, SENDER)?)),
+        ..Settings::default()
+    };
+    Ok(Context::new(settings)?)
 }
 
-fn subscribe(
-    endpoint: &Endpoint,
-    ca: &Path,
-) -> Result<Receiver<NativeSubscriber>, Box<dyn std::error::Error>> {
-    let mut subscriber = Native.subscriber(&Options::default())?;
-    subscriber.subscribe(b"org.example.")?;
-    subscriber.connect(endpoint)?;
-    let trust = Trust::load(&ca.join("ca.crt"), Some(&ca.join("crl.pem")))?;
-    Ok(Receiver::new(subscriber, Some(trust)))
-}
-
-/// The two ends, and what has happened.
-struct Bus {
-    sender: Sender<NativePublisher>,
-    receiver: Receiver<NativeSubscriber>,
+/// Takes and shows what comes, and counts.
+struct Subscriber {
+    tail: Tail,
     out: io::Stdout,
     accepted: u32,
     refused: u32,
@@ -164,23 +162,12 @@ struct Bus {
     surprises: u32,
 }
 
-impl Bus {
-    fn wait_for_subscriber(&mut self) -> Result<(), Box<dyn std::error::Error>> {
-        let start = Instant::now();
-        while self.sender.publisher().subscribers()? == 0 {
-            if start.elapsed() > PATIENCE {
-                return Err("the subscriber did not find the publisher".into());
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
+impl Subscriber {
     /// Takes the next message, which should be valid or not.
-    fn take(&mut self, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
+    fn take(&mut self, valid: bool) -> Result<Message<'static>, Box<dyn std::error::Error>> {
         let received = self
-            .receiver
-            .recv(PATIENCE)?
+            .tail
+            .recv(Some(PATIENCE))?
             .ok_or("a message did not arrive")?;
         let is_valid = matches!(received.verdict, Verdict::Valid { .. });
         *if is_valid {
@@ -193,12 +180,17 @@ impl Bus {
     }
 
     /// Takes the next message and shows it.
-    fn show(&mut self, what: &str, valid: bool) -> Result<Received, Box<dyn std::error::Error>> {
+    fn show(
+        &mut self,
+        what: &str,
+        valid: bool,
+    ) -> Result<Message<'static>, Box<dyn std::error::Error>> {
         let received = self.take(valid)?;
-        let Received {
+        let Message {
             topic,
             body,
             verdict,
+            ..
         } = &received;
         match verdict {
             Verdict::Valid { signer } => {
@@ -264,7 +256,7 @@ impl Drop for Folder {
 }
 
 /// A day on a bus: messages in the shape of those that a distribution's services send.
-fn messages() -> Vec<(&'static str, Value)> {
+fn messages() -> Vec<(&'static str, &'static str, Value)> {
     let mut messages = Vec::new();
     for (package, version, agent) in [
         ("zeromq", "4.3.5", "amara"),
@@ -276,7 +268,8 @@ fn messages() -> Vec<(&'static str, Value)> {
         let nvr = format!("{package}-{version}-1");
         messages.extend([
             (
-                "org.example.prod.git.receive",
+                "git",
+                "receive",
                 json!({"commit": {
                     "agent": agent,
                     "branch": "rawhide",
@@ -287,23 +280,28 @@ fn messages() -> Vec<(&'static str, Value)> {
                 }}),
             ),
             (
-                "org.example.prod.buildsys.build.state.change",
+                "buildsys",
+                "build.state.change",
                 json!({"build_id": 614_503, "name": package, "new": 1, "old": 0, "owner": agent}),
             ),
             (
-                "org.example.prod.bodhi.update.request.testing",
+                "bodhi",
+                "update.request.testing",
                 json!({"agent": agent, "update": {"builds": [{"nvr": nvr}], "karma": 0, "title": nvr}}),
             ),
             (
-                "org.example.prod.taskotron.result.new",
+                "taskotron",
+                "result.new",
                 json!({"task": {"item": nvr, "name": "rpmlint"}, "result": {"outcome": "PASSED", "seconds": 12.75}}),
             ),
             (
-                "org.example.prod.fedoratagger.tag.update",
+                "fedoratagger",
+                "tag.update",
                 json!({"tag": {"tag": "network", "total": 41, "votes": [1, null, true]}, "user": {"username": agent}}),
             ),
             (
-                "org.example.prod.wiki.article.edit",
+                "wiki",
+                "article.edit",
                 json!({"title": format!("Changes/{package}"), "url": "https://wiki.example.org/", "minor_edit": false}),
             ),
         ]);

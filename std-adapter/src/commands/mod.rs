@@ -8,10 +8,11 @@ use std::{
     error::Error,
     io::{self, Write as _},
     process::ExitCode,
-    time::{SystemTime, SystemTimeError},
 };
 
 use clap::{Parser, Subcommand};
+
+use crate::bus::now;
 
 mod attach;
 mod ca;
@@ -74,11 +75,6 @@ fn exit_code(all_accepted: bool) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// Seconds since the epoch.
-fn now() -> Result<u64, SystemTimeError> {
-    Ok(SystemTime::UNIX_EPOCH.elapsed()?.as_secs())
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {

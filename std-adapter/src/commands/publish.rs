@@ -4,21 +4,17 @@ use std::{
     io::{self, BufRead as _},
     path::PathBuf,
     process::ExitCode,
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
-use fedmsg_core::{
-    crypto::Signer,
-    json::HOST_DEPTH,
-    message::{Text, Topic},
-};
+use clap::builder::NonEmptyStringValueParser;
+use fedmsg_core::{json::HOST_DEPTH, message::Text};
 
 use super::{EXIT_CODES, Outcome, attach};
 use crate::{
-    bus::Sender,
+    bus::{Context, Settings},
     crypto::FileSigner,
-    transport::{Options, Publisher as _, Transport as _, native::Native},
 };
 
 /// Send a message, or one for each line of standard input
@@ -31,10 +27,10 @@ pub(super) struct Args {
     #[command(flatten)]
     endpoint: attach::Attach,
     /// The last part of the topic
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     topic: String,
     /// The part of the topic that names the service
-    #[arg(long, default_value = "logger")]
+    #[arg(long, default_value = "logger", value_parser = NonEmptyStringValueParser::new())]
     modname: String,
     /// The first part of the topic
     #[arg(long, value_name = "PREFIX", default_value = "com.example")]
@@ -63,50 +59,37 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let mut topic = vec![0; args.topic_len()];
-    let topic = Topic {
-        prefix: &args.topic_prefix,
-        environment: &args.environment,
-        modname: &args.modname,
-        topic: &args.topic,
+    let mut settings = Settings {
+        topic_prefix: args.topic_prefix.clone(),
+        environment: args.environment.clone(),
+        ..args.endpoint.publisher("publish")?
+    };
+    settings.transport.linger = Duration::from_secs_f64(args.linger);
+    if let (Some(dir), Some(name)) = (&args.ssldir, &args.certname) {
+        settings.signer = Some(Arc::new(FileSigner::load(dir, name)?));
     }
-    .write(&mut topic)?;
-    let signer = match (&args.ssldir, &args.certname) {
-        (Some(dir), Some(name)) => {
-            Some(Box::new(FileSigner::load(dir, name)?) as Box<dyn Signer + Send>)
-        }
-        _ => None,
-    };
-
-    let options = Options {
-        linger: Duration::from_secs_f64(args.linger),
-        ..args.endpoint.options("publish")
-    };
-    let publisher = Native.publisher(&options)?;
-    args.endpoint.publisher(&publisher)?;
-    let deadline = Instant::now() + Duration::from_secs_f64(args.wait);
-    while args.wait > 0.0 && publisher.subscribers()? == 0 {
-        if Instant::now() >= deadline {
-            let waited = args.wait;
-            return Err(format!(
-                "nothing was sent: no subscriber on {} within {waited} s (see --wait)",
-                args.endpoint
-            )
-            .into());
-        }
-        thread::sleep(Duration::from_millis(5));
+    let context = Context::new(settings)?;
+    if let Some(bound) = context.endpoint() {
+        args.endpoint.tell(&bound);
+    }
+    let wait = args.wait;
+    if wait > 0.0 && !context.wait_for_subscriber(Duration::from_secs_f64(wait))? {
+        let endpoint = &args.endpoint;
+        return Err(format!(
+            "nothing was sent: no subscriber on {endpoint} within {wait} s (see --wait)"
+        )
+        .into());
     }
 
-    let mut sender = Sender::new(publisher, signer, options.max_message);
-    let mut send = |line: &str| {
+    let send = |line: &str| {
         if args.json {
             let text = Text {
                 json: line.as_bytes(),
                 depth_limit: HOST_DEPTH,
             };
-            sender.publish(topic, &text)
+            context.publish(&args.modname, &args.topic, &text)
         } else {
-            sender.publish(topic, &Log { log: line })
+            context.publish(&args.modname, &args.topic, &Log { log: line })
         }
     };
     match &args.message {
@@ -119,7 +102,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             }
         }
     }
-    sender.close()?;
+    context.close()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -127,16 +110,4 @@ pub(super) fn run(args: &Args) -> Outcome {
 #[derive(serde::Serialize)]
 struct Log<'a> {
     log: &'a str,
-}
-
-impl Args {
-    fn topic_len(&self) -> usize {
-        let parts = [
-            &self.topic_prefix,
-            &self.environment,
-            &self.modname,
-            &self.topic,
-        ];
-        parts.iter().map(|part| part.len() + 1).sum()
-    }
 }

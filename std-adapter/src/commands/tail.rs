@@ -4,16 +4,16 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use fedmsg_core::json::HOST_DEPTH;
 
 use super::{EXIT_CODES, Outcome, attach};
 use crate::{
-    bus::{Receiver, Verdict},
+    bus::{Context, Refused, Settings, TailOptions, Verdict},
     crypto::{Scratch, Trust},
-    transport::{Subscriber as _, Transport as _, native::Native},
 };
 
 /// Show messages as they arrive
@@ -45,43 +45,36 @@ pub(super) struct Args {
     timeout: Option<f64>,
 }
 
-/// How long to wait for a message at most before looking at the clock.
-const TURN: Duration = Duration::from_secs(1);
-
 pub(super) fn run(args: &Args) -> Outcome {
-    let trust = match &args.ca {
-        Some(ca) => Some(Trust::load(ca, args.crl.as_deref())?),
-        None => None,
+    let mut settings = Settings {
+        refused: Refused::HandOn,
+        ..args.endpoint.settings("tail")?
     };
-    let mut subscriber = Native.subscriber(&args.endpoint.options("tail"))?;
-    if args.topic.is_empty() {
-        subscriber.subscribe(b"")?;
+    if let Some(ca) = &args.ca {
+        settings.validator = Some(Arc::new(Trust::load(ca, args.crl.as_deref())?));
     }
-    for topic in &args.topic {
-        subscriber.subscribe(topic.as_bytes())?;
+    let mut tail = Context::new(settings)?.tail(TailOptions {
+        topics: args.topic.clone(),
+        passive: args.endpoint.bind(),
+        ..TailOptions::default()
+    })?;
+    for source in tail.sources() {
+        args.endpoint.tell(&source.endpoint);
     }
-    args.endpoint.subscriber(&mut subscriber)?;
 
-    let mut receiver = Receiver::new(subscriber, trust);
     let mut scratch = Scratch::default();
     let mut out = io::stdout().lock();
     let mut shown = 0;
-    let mut last = Instant::now();
     let timeout = args.timeout.map(Duration::from_secs_f64);
-    let turn = timeout.map_or(TURN, |timeout| timeout.min(TURN));
     while args.count.is_none_or(|count| shown < count) {
-        let Some(message) = receiver.recv(turn)? else {
-            if timeout.is_some_and(|timeout| last.elapsed() >= timeout) {
-                let seconds = args.timeout.unwrap_or_default();
-                return Err(format!("no message on {} for {seconds} s", args.endpoint).into());
-            }
-            continue;
+        let Some(message) = tail.recv(timeout)? else {
+            let seconds = args.timeout.unwrap_or_default();
+            return Err(format!("no message on {} for {seconds} s", args.endpoint).into());
         };
-        last = Instant::now();
         let topic = message.topic.escape_debug();
         // Canonical text has no control characters that a terminal could take for orders.
         let text = match &message.verdict {
-            Verdict::Valid { .. } => Ok(message.body.as_slice()),
+            Verdict::Valid { .. } => Ok(&*message.body),
             Verdict::Unchecked => scratch
                 .canonicalize(&message.body, HOST_DEPTH)
                 .map_err(|error| error.to_string()),

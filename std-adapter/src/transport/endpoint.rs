@@ -49,6 +49,16 @@ impl Endpoint {
         Self::Ipc(path.into())
     }
 
+    /// Why nobody can ever connect there.
+    pub(super) fn connect_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp { host, port } => {
+                (host == "*" || *port == 0).then_some("only a bind may have * or port 0")
+            }
+            Self::Ipc(path) => path_error(path.as_os_str().as_encoded_bytes()),
+        }
+    }
+
     /// The port of a TCP endpoint.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
@@ -72,19 +82,10 @@ impl FromStr for Endpoint {
 
 fn parse(text: &str) -> Result<Endpoint, &'static str> {
     if let Some(path) = text.strip_prefix("ipc://") {
-        if path.is_empty() {
-            return Err("the path is missing: ipc://path");
-        }
-        if path.starts_with('@') {
-            return Err("abstract Unix sockets are not supported: ipc://path");
-        }
-        if path.len() > MAX_PATH {
-            return Err("the path of a Unix socket has at most 107 bytes");
-        }
-        if path.contains('\0') {
-            return Err("a path has no NUL byte");
-        }
-        return Ok(Endpoint::ipc(path));
+        return match path_error(path.as_bytes()) {
+            Some(what) => Err(what),
+            None => Ok(Endpoint::ipc(path)),
+        };
     }
     let rest = text
         .strip_prefix("tcp://")
@@ -108,6 +109,16 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
         return Err("the host is missing: tcp://host:port");
     }
     Ok(Endpoint::tcp(host, port))
+}
+
+fn path_error(path: &[u8]) -> Option<&'static str> {
+    match path {
+        [] => Some("the path is missing: ipc://path"),
+        [b'@', ..] => Some("abstract Unix sockets are not supported: ipc://path"),
+        path if path.len() > MAX_PATH => Some("the path of a Unix socket has at most 107 bytes"),
+        path if path.contains(&0) => Some("a path has no NUL byte"),
+        _ => None,
+    }
 }
 
 impl fmt::Display for Endpoint {

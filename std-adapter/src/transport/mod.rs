@@ -5,11 +5,13 @@ use fedmsg_core::zmtp;
 use std::{fmt, io, sync::Arc, time::Duration};
 
 mod endpoint;
+mod forward;
 pub mod native;
 #[cfg(feature = "zmq")]
 pub mod zmq;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use forward::Forwarder;
 
 /// Makes sockets.
 pub trait Transport {
@@ -154,8 +156,9 @@ pub trait Requester: Send {
     /// As [`Publisher::connect`].
     fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error>;
 
-    /// Sends a question and waits for its answer; `None` when it did not come within `timeout`. An
-    /// answer that comes later is never taken for the next question's.
+    /// Sends a question and waits for its answer; `None` when it did not come within `timeout`, or
+    /// cannot come any more because the connection is gone. The question is sent once. An answer
+    /// that comes later is never taken for the next question's.
     ///
     /// # Errors
     /// As [`Publisher::send`].
@@ -234,7 +237,7 @@ pub struct Options {
     /// at most as much again, of messages half sent to slow ones), or that a subscriber keeps for
     /// its reader (besides what is being read). A longer message cannot be sent.
     pub max_memory: usize,
-    /// The longest message accepted or sent, in bytes, all frames together.
+    /// The longest message accepted or sent, in bytes, all frames together, without their headers.
     pub max_message: usize,
     /// How long [`Publisher::close`] waits for unsent messages.
     pub linger: Duration,
@@ -434,3 +437,8 @@ impl std::error::Error for Error {
         }
     }
 }
+
+/// The guide's examples, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/transport.md")]
+struct Guide;

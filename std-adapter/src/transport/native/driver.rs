@@ -179,10 +179,10 @@ impl<R: Role> Driver<R> {
 
     /// Keeps connected to there.
     pub(super) fn connect(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
-        if matches!(endpoint, Endpoint::Tcp { host, port } if host == "*" || *port == 0) {
+        if let Some(what) = endpoint.connect_error() {
             return Err(Error::Io {
                 doing: format!("connect {endpoint}"),
-                source: io::Error::new(ErrorKind::InvalidInput, "only a bind may have * or port 0"),
+                source: io::Error::new(ErrorKind::InvalidInput, what),
             });
         }
         self.dials.push(Dial::new(endpoint.clone(), &self.options));
@@ -238,6 +238,7 @@ impl<R: Role> Driver<R> {
         if now >= self.timer {
             self.look_at_the_clock(now);
         }
+        self.bury();
         self.role
             .write(&mut self.links, &mut self.ended, &self.options);
         self.bury();
@@ -346,11 +347,11 @@ impl<R: Role> Driver<R> {
         let link = entry.insert(Link::new(
             stream,
             peer,
-            R::Conn::default(),
             name,
             endpoint,
             dial,
             now,
+            self.options.max_message,
         ));
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
@@ -366,9 +367,9 @@ impl<R: Role> Driver<R> {
 
     fn read(&mut self, now: u64) {
         for (id, link) in &mut self.links {
-            if link.writable && !matches!(link.is_connected(), Ok(true)) {
+            if link.writable {
                 match link.is_connected() {
-                    Ok(_) => link.writable = false,
+                    Ok(connected) => link.writable = connected,
                     Err(reason) => {
                         self.ended.push((id, reason));
                         continue;
@@ -421,7 +422,7 @@ impl<R: Role> Driver<R> {
     }
 
     fn bury(&mut self) {
-        while let Some((id, reason)) = self.ended.pop() {
+        for (id, reason) in std::mem::take(&mut self.ended) {
             self.end(id, &reason);
         }
     }

@@ -4,7 +4,7 @@ use super::{
     super::{Endpoint, Options},
     stream::Stream,
 };
-use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Peer, PeerError};
+use fedmsg_core::zmtp::{Event, Heartbeat, Limits, Message, Peer, PeerError};
 use std::{
     fmt,
     io::{self, ErrorKind, Read, Write},
@@ -15,8 +15,10 @@ use std::{
 
 /// The longest prefix that a subscriber may ask for, in bytes.
 const MAX_SUBSCRIPTION: usize = 4096;
-/// A frame's header, at its longest.
-const MAX_HEADER: usize = 9;
+/// What the headers of a message's frames may take, besides its bytes.
+const MAX_HEADERS: usize = 64 << 10;
+/// Answers to a peer's PINGs pile up to here while it does not read them, in bytes.
+const MAX_ANSWERS: usize = 1 << 10;
 /// How much is read at once, in bytes.
 pub(super) const READ: usize = 128 << 10;
 
@@ -42,6 +44,7 @@ pub(super) struct Link<C> {
     pub(super) writable: bool,
     /// Received and not yet understood.
     partial: Vec<u8>,
+    max_message: usize,
     /// So many bytes are needed for what is in `partial` to mean something.
     needed: usize,
     /// To be sent before anything else: handshake, heartbeats, subscriptions.
@@ -99,20 +102,20 @@ impl From<PeerError> for Ended {
     }
 }
 
-impl<C> Link<C> {
+impl<C: Default> Link<C> {
     pub(super) fn new(
         stream: Stream,
         peer: Peer,
-        conn: C,
         name: String,
         endpoint: Arc<Endpoint>,
         dial: Option<usize>,
         born: u64,
+        max_message: usize,
     ) -> Self {
         Self {
             stream,
             peer,
-            conn,
+            conn: C::default(),
             name,
             endpoint,
             dial,
@@ -125,6 +128,7 @@ impl<C> Link<C> {
             writable: dial.is_none(),
             partial: Vec::new(),
             needed: 0,
+            max_message,
             control: Vec::new(),
             control_sent: 0,
         }
@@ -183,14 +187,18 @@ impl<C> Link<C> {
             at += input.consumed;
             match input.event {
                 Some(event) => {
-                    if let Event::Ready(_) = event {
+                    let mut len = 0;
+                    match event {
                         // What the socket has to say comes after our READY.
-                        collect(&mut self.peer, &mut self.control);
+                        Event::Ready(_) => collect(&mut self.peer, &mut self.control),
+                        Event::Message(message) => {
+                            len = message.bytes().len();
+                            if len > self.max_message {
+                                check(&message, self.max_message)?;
+                            }
+                        }
+                        Event::Subscribe(_) | Event::Cancel(_) => {}
                     }
-                    let len = match event {
-                        Event::Message(message) => message.bytes().len(),
-                        _ => 0,
-                    };
                     if each(&mut self.conn, event)? {
                         messages.push(at - len..at);
                     }
@@ -200,6 +208,9 @@ impl<C> Link<C> {
                     break;
                 }
                 None => {}
+            }
+            if self.peer.has_output() && self.control.len() < MAX_ANSWERS {
+                collect(&mut self.peer, &mut self.control);
             }
         }
         if at == 0 && buffer.capacity() > 2 * READ {
@@ -249,6 +260,15 @@ impl<C> Link<C> {
     }
 }
 
+/// The limit is one of the frames' bytes alone.
+fn check(message: &Message<'_>, limit: usize) -> Result<(), PeerError> {
+    let size: usize = message.frames().map(<[u8]>::len).sum();
+    match size > limit {
+        true => Err(PeerError::MessageTooLarge { limit }),
+        false => Ok(()),
+    }
+}
+
 /// Moves what the protocol has to say behind what is in `control`.
 fn collect(peer: &mut Peer, control: &mut Vec<u8>) {
     let mut bytes = [0; 64];
@@ -262,7 +282,7 @@ fn collect(peer: &mut Peer, control: &mut Vec<u8>) {
 pub(super) fn limits(options: &Options) -> Limits {
     let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     Limits {
-        max_message: options.max_message.saturating_add(2 * MAX_HEADER),
+        max_message: options.max_message.saturating_add(MAX_HEADERS),
         max_subscription: MAX_SUBSCRIPTION,
         handshake_timeout_ms: ms(options.handshake_timeout),
         heartbeat: options.heartbeat.map(|interval| Heartbeat {

@@ -24,6 +24,8 @@ struct Record {
 /// Some messages, one behind the other as the wire has them.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
+    /// Its number in the log.
+    number: u64,
     bytes: Vec<u8>,
     records: Vec<Record>,
     /// Which numbers its classes are.
@@ -33,6 +35,7 @@ pub(super) struct Chunk {
 impl Chunk {
     fn with_room(bytes: usize, epoch: u64) -> Self {
         Self {
+            number: 0,
             bytes: Vec::with_capacity(bytes.max(CHUNK)),
             records: Vec::new(),
             epoch,
@@ -172,9 +175,10 @@ impl Front {
 /// The I/O thread's end of the log.
 #[derive(Debug)]
 pub(super) struct Log {
+    /// In the order of their numbers; some may be missing.
     chunks: VecDeque<Chunk>,
-    /// The number of the first chunk here.
-    first: u64,
+    /// The number of the chunk to come.
+    next: u64,
     /// What the chunks cost, in bytes, and how much they may.
     size: usize,
     max_size: usize,
@@ -211,7 +215,7 @@ impl Log {
     pub(super) fn new(max_memory: usize) -> Self {
         Self {
             chunks: VecDeque::new(),
-            first: 0,
+            next: 0,
             size: 0,
             messages: 0,
             max_size: (max_memory - max_memory / 4).max(1),
@@ -231,7 +235,7 @@ impl Log {
         if self.taken.is_empty() {
             return None;
         }
-        for chunk in self.taken.drain(..) {
+        for mut chunk in self.taken.drain(..) {
             self.messages += chunk.len();
             // What has to be kept anyway is kept together.
             let merged = self.chunks.back_mut().is_some_and(|last| {
@@ -244,6 +248,8 @@ impl Log {
                 self.done.push(chunk);
             } else {
                 self.size += chunk.size();
+                chunk.number = self.next;
+                self.next += 1;
                 self.chunks.push_back(chunk);
             }
         }
@@ -254,42 +260,49 @@ impl Log {
     pub(super) fn end(&self) -> Cursor {
         match self.chunks.back() {
             Some(last) => Cursor {
-                chunk: self.first + self.chunks.len() as u64 - 1,
+                chunk: last.number,
                 record: last.len(),
                 sent: 0,
             },
             None => Cursor {
-                chunk: self.first,
-                record: 0,
-                sent: 0,
+                chunk: self.next,
+                ..Cursor::default()
             },
         }
     }
 
+    /// Where in `chunks` the first one is whose number is not below this.
+    fn index(&self, number: u64) -> usize {
+        // Most often none is missing.
+        let first = self.chunks.front().map_or(0, |chunk| chunk.number);
+        let guess = number.saturating_sub(first) as usize;
+        match self.chunks.get(guess) {
+            Some(chunk) if chunk.number == number => guess,
+            _ => self.chunks.partition_point(|chunk| chunk.number < number),
+        }
+    }
+
     fn chunk(&self, number: u64) -> Option<&Chunk> {
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.chunks.get(at)
+        let chunk = self.chunks.get(self.index(number))?;
+        (chunk.number == number).then_some(chunk)
     }
 
     /// The same place, as far forward as it can be said.
     pub(super) fn settle(&self, cursor: Cursor) -> Cursor {
-        let mut cursor = cursor;
-        if cursor.chunk < self.first {
-            cursor = Cursor {
-                chunk: self.first,
-                ..Cursor::default()
-            };
+        let index = self.index(cursor.chunk);
+        let at_start = |chunk: &Chunk| Cursor {
+            chunk: chunk.number,
+            ..Cursor::default()
+        };
+        match self.chunks.get(index) {
+            // Its chunk is gone.
+            Some(chunk) if chunk.number > cursor.chunk => at_start(chunk),
+            Some(chunk) if cursor.record >= chunk.len() => {
+                self.chunks.get(index + 1).map_or(cursor, at_start)
+            }
+            Some(_) => cursor,
+            None => self.end(),
         }
-        while let Some(chunk) = self.chunk(cursor.chunk)
-            && cursor.record >= chunk.len()
-            && self.chunk(cursor.chunk + 1).is_some()
-        {
-            cursor = Cursor {
-                chunk: cursor.chunk + 1,
-                ..Cursor::default()
-            };
-        }
-        cursor
     }
 
     /// The message at a place.
@@ -375,10 +388,11 @@ impl Log {
             if !more {
                 return;
             }
-            at = Cursor {
-                chunk: at.chunk + 1,
-                ..Cursor::default()
-            };
+            at = self.settle(Cursor {
+                record: last,
+                sent: 0,
+                ..at
+            });
         }
     }
 
@@ -498,7 +512,7 @@ impl Log {
         let too_large = self.size > self.max_size && self.chunks.len() > 1;
         let oldest = self.chunks.front().filter(|_| too_large)?;
         Some(Cursor {
-            chunk: self.first,
+            chunk: oldest.number,
             record: oldest.len(),
             sent: 0,
         })
@@ -507,16 +521,30 @@ impl Log {
     /// Lets go of what lies before a place.
     pub(super) fn trim(&mut self, least: Cursor) {
         while let Some(oldest) = self.chunks.front()
-            && (least.chunk > self.first
-                || least.chunk == self.first && least.record >= oldest.len())
+            && (oldest.number, oldest.len()) <= (least.chunk, least.record)
         {
-            if let Some(oldest) = self.chunks.pop_front() {
-                self.size -= oldest.size();
-                self.messages -= oldest.len();
-                self.first += 1;
-                if self.done.len() < MAX_SPARE {
-                    self.done.push(oldest);
-                }
+            let oldest = self.chunks.pop_front();
+            self.forget(oldest);
+        }
+    }
+
+    /// Lets go of what lies between two places.
+    pub(super) fn cut(&mut self, after: Cursor, before: Cursor) {
+        let range = self.index(after.chunk + 1)..self.index(before.chunk);
+        if !range.is_empty() {
+            let chunks: Vec<Chunk> = self.chunks.drain(range).collect();
+            for chunk in chunks {
+                self.forget(Some(chunk));
+            }
+        }
+    }
+
+    fn forget(&mut self, chunk: Option<Chunk>) {
+        if let Some(chunk) = chunk {
+            self.size -= chunk.size();
+            self.messages -= chunk.len();
+            if self.done.len() < MAX_SPARE {
+                self.done.push(chunk);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The native PUB socket.
 
 use super::{
-    super::{Endpoint, Error, Interests as Asked, Message, Notice, Options, Publisher, WhenFull},
+    super::{
+        Endpoint, Error, Interests as Asked, Message, Notice, Options, Publisher, WhenFull,
+        encode_frames,
+    },
     driver::{Links, Role, tell},
     interests::{Class, Interests, OVERHEAD},
     link::{Ended, Link},
@@ -23,7 +26,7 @@ use std::{
 const PIECES: usize = 64;
 const WRITE: usize = 1 << 20;
 /// What one peer's subscriptions may take, in bytes.
-const MAX_SUBSCRIPTIONS: usize = 1 << 20;
+const MAX_SUBSCRIPTIONS: usize = 4 << 20;
 /// How often a subscriber's losses are told while it does not read.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -191,17 +194,15 @@ impl Publisher for NativePublisher {
     }
 
     fn forward(&self, message: &Message<'_>) -> Result<(), Error> {
-        let topic = message.frames.frames().next().unwrap_or_default();
+        let mut frames = message.frames.frames();
+        self.check(frames.clone().map(<[u8]>::len).sum())?;
+        let topic = frames.next().unwrap_or_default();
         match message.frames.wire() {
-            Some(wire) => {
-                self.check(wire.len())?;
-                self.append(topic, wire.len(), iter::once(wire))
-            }
+            Some(wire) => self.append(topic, wire.len(), iter::once(wire)),
             None => {
                 let frames: Vec<&[u8]> = message.frames.frames().collect();
                 let mut wire = Vec::new();
-                super::super::encode_frames(&frames, &mut wire);
-                self.check(wire.len())?;
+                encode_frames(&frames, &mut wire);
                 self.append(topic, wire.len(), iter::once(&*wire))
             }
         }
@@ -624,12 +625,10 @@ impl Role for PubRole {
                         return Err(Ended::Subscriptions(limit));
                     }
                 }
-                if reader.filter.is_empty() {
-                    if !reader.is_inside() {
-                        // What was sent before anything was subscribed to is not for this one.
-                        reader.cursor = self.log.end();
-                    }
-                    self.shared.count_subscribers(|count| *count += 1);
+                let first = reader.filter.is_empty();
+                if first && !reader.is_inside() {
+                    // What was sent before anything was subscribed to is not for this one.
+                    reader.cursor = self.log.end();
                 }
                 let class = self
                     .shared
@@ -641,6 +640,10 @@ impl Role for PubRole {
                 filter.bytes = bytes;
                 filter.all |= prefix.is_empty();
                 filter.last = None;
+                if first {
+                    // Whoever hears of it may count on what is sent from now on.
+                    self.shared.count_subscribers(|count| *count += 1);
+                }
             }
             Event::Cancel(prefix) => {
                 let known = self.shared.interests().get(prefix);
@@ -702,6 +705,8 @@ impl Role for PubRole {
         let shared = Arc::clone(&self.shared);
         let interests = shared.interests();
         let mut least = self.log.end();
+        // The last place that is kept for somebody who gets nothing newer, and the first for others.
+        let (mut stop, mut going) = (None, least);
         for (id, link) in &mut *links {
             if let Err(reason) = self.write_link(&interests, link) {
                 ended.push((id, reason));
@@ -709,7 +714,15 @@ impl Role for PubRole {
                 link.conn.cursor = self.log.end();
             }
             tell_losses(link, options, false);
-            least = least.min(self.log.settle(link.conn.cursor));
+            let cursor = self.log.settle(link.conn.cursor);
+            least = least.min(cursor);
+            match link.conn.stop {
+                Some(place) => stop = stop.max(Some(place)),
+                None => going = going.min(cursor),
+            }
+        }
+        if let Some(stop) = stop {
+            self.log.cut(stop, going);
         }
         self.log.trim(least);
     }

@@ -59,8 +59,8 @@ impl Requester for NativeRequester {
                     return Ok(Some(answer));
                 }
                 if asked.is_some_and(|id| !driver.links.get(id).is_some_and(|link| link.conn)) {
-                    // Whoever was asked is gone.
-                    asked = None;
+                    // Whoever was asked is gone, and may have done what it was asked.
+                    return Ok(None);
                 }
                 if asked.is_none()
                     && let Some((id, link)) = driver.links.iter_mut().find(|(_, link)| link.greeted)
@@ -187,14 +187,16 @@ impl Replier for NativeReplier {
     }
 
     fn reply(&mut self, frames: &[&[u8]]) -> Result<(), Error> {
-        let Some(question) = self.question.take() else {
+        let Some(question) = &self.question else {
             return Ok(());
         };
         let answer = encode(&question.envelope, frames, self.max_message)?;
+        let number = question.client;
+        self.question = None;
         let limit = self.max_memory;
         self.seat.with(|driver| {
             let mut links = driver.links.iter_mut();
-            let client = |link: &Link<Client>| link.conn.number == question.client;
+            let client = |link: &Link<Client>| link.conn.number == number;
             if let Some((id, link)) = links.find(|(_, link)| client(link)) {
                 if link.control.len().saturating_add(answer.len()) > limit {
                     // It asks without listening.
