@@ -257,6 +257,24 @@ fn what_there_is_no_endpoint_for_is_named() {
 }
 
 #[test]
+fn a_tail_of_no_endpoints_is_an_error() {
+    let relay = Endpoint::tcp("127.0.0.1", 2001);
+    for settings in [tailing(&[]), tailing(&[("relay_inbound", &relay)])] {
+        let error = Context::new(settings).unwrap().tail("").err().unwrap();
+        assert!(matches!(error, Error::NoSource), "{error:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_this_machines_is_not_bound() {
+    // For documentation only: RFC 5737.
+    let settings = publisher().with_endpoints("git.app01", ["tcp://192.0.2.1:0"]);
+    let error = Context::new(settings.unwrap()).err().unwrap();
+    assert!(matches!(error, Error::NoneFree { .. }), "{error:?}");
+    assert!(error.to_string().contains("tcp://192.0.2.1:0"), "{error}");
+}
+
+#[test]
 fn a_context_without_a_name_binds_the_entry_of_its_first_messages_modname() {
     let host = gethostname::gethostname();
     let host = host.to_str().unwrap().split('.').next().unwrap().to_owned();
@@ -273,7 +291,7 @@ fn a_context_without_a_name_binds_the_entry_of_its_first_messages_modname() {
 }
 
 #[test]
-fn an_entrys_own_address_is_bound_and_of_a_name_every_address() {
+fn an_address_is_bound_as_it_is() {
     for (entry, bound) in [
         ("tcp://127.0.0.1:0", "127.0.0.1"),
         ("tcp://localhost:0", "127.0.0.1"),
