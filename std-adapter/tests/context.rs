@@ -29,6 +29,7 @@ use fedmsg::{
     },
 };
 use fedmsg_core::{
+    crypto::base64,
     message::{self, Invalid, Text, Valid},
     zmtp,
 };
@@ -626,6 +627,56 @@ fn no_message_ends_a_tail<T: Any>(transport: T) {
         while raw.subscribers().unwrap() > 0 {
             thread::sleep(Duration::from_millis(2));
         }
+    }
+}
+
+/// Signed badly, in the ways that end the peer's tail too.
+#[test]
+fn no_signature_ends_a_validating_tail() {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    Ca::init(dir.path(), "CA", KeyKind::P256, 1, now.as_secs()).unwrap();
+    let trust = Trust::load(&dir.path().join("ca.crt"), None).unwrap();
+    let raw = Native.publisher(&Options::default()).unwrap();
+    let endpoint = raw.bind(&Endpoint::tcp("127.0.0.1", 0)).unwrap();
+    let settings = Settings {
+        validator: Some(Arc::new(trust)),
+        ..tailing(&[("raw", &endpoint)])
+    };
+    let mut tail = Context::new(settings).unwrap().tail("").unwrap();
+    assert!(raw.wait_for_subscriber(PATIENCE).unwrap());
+    let certificate = std::fs::read(dir.path().join("ca.crt")).unwrap();
+    let mut field = vec![0; 2 * certificate.len()];
+    let length = base64::encode(&certificate, base64::Wrapping::None, &mut field).unwrap();
+    let certificate = str::from_utf8(&field[..length]).unwrap();
+    let topic = b"com.example.dev.x";
+    let mut bodies: Vec<_> = hostile()
+        .into_iter()
+        .filter(|(_, one_of_ours)| *one_of_ours)
+        .map(|(frames, _)| frames[1].clone())
+        .collect();
+    for credentials in [
+        json!({}),
+        json!({"crypto": [], "certificate": "eA==", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": "*", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": "eA==", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "x509-p256", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "x509-p384", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "gpg", "signature": "eA=="}),
+        json!({"signature": 1}),
+    ] {
+        let mut body = json!({"topic": "com.example.dev.x", "msg": 1});
+        let members = credentials.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        bodies.push(body.to_string().into_bytes());
+    }
+    for body in &bodies {
+        raw.send(topic, &[body]).unwrap();
+    }
+    while tail.skipped() < bodies.len() as u64 {
+        let none = tail.recv(Some(Duration::from_millis(10))).unwrap();
+        assert!(none.is_none(), "{none:?}");
     }
 }
 
