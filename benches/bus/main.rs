@@ -10,14 +10,16 @@
 )]
 
 mod ours;
+mod python;
 mod raw;
 mod report;
 mod run;
+mod typed;
 
 use clap::{Parser, ValueEnum};
 use fedmsg_bench_worker::{Job, Role};
 use report::Report;
-use run::{Contender, Measured, Programs, Result};
+use run::{Contender, Measured, PYTHON, Programs, Result};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// Measures the bus's transport beside its rivals, and writes docs/speed-bus.md if nothing is left
@@ -56,6 +58,8 @@ enum Scenario {
     Stopped,
     /// Many subscribers and prefixes.
     Many,
+    /// Typed messages from publish to tail, beside Python fedmsg.
+    EndToEnd,
 }
 
 const fn contender(publisher: &'static str, subscriber: &'static str) -> Contender {
@@ -108,6 +112,7 @@ fn main() -> Result<()> {
     run.latency(&mut report);
     run.stopped(&mut report);
     run.many(&mut report);
+    run.end_to_end(&mut report);
     let text = report.to_string();
     print!("{text}");
     if run.is_whole() {
@@ -127,6 +132,8 @@ fn work(job: &Job) {
         ("discard", Role::Subscribe) => raw::discard(job, 64 << 10, true),
         ("bare, 64 KiB", Role::Subscribe) => raw::discard(job, 64 << 10, false),
         ("bare, 256 KiB", Role::Subscribe) => raw::discard(job, 256 << 10, false),
+        ("typed" | "value", Role::Publish) => typed::publish(job),
+        ("typed" | "value", Role::Subscribe) => typed::subscribe(job),
         _ => panic!("nothing to do for {job:?}"),
     }
 }
@@ -257,6 +264,17 @@ impl Run {
         let millis = self.millis(1000);
         report.many = self.rounds(3, &publishers, |who| {
             run::many(&self.programs, who.publisher, millis)
+        });
+    }
+
+    fn end_to_end(&self, report: &mut Report) {
+        if !self.has(Scenario::EndToEnd) {
+            return;
+        }
+        let contenders = ["typed", "value", PYTHON].map(|who| contender(who, who));
+        let millis = self.millis(1500);
+        report.end_to_end = self.rounds(5, &contenders, |who| {
+            run::end_to_end(&self.programs, who, millis)
         });
     }
 }

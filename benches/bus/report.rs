@@ -1,6 +1,6 @@
 //! The measurements as text: `docs/speed-bus.md`.
 
-use crate::run::{Contender, Measured};
+use crate::run::{Contender, Measured, PYTHON};
 use std::fmt;
 
 type Rows = Vec<(Contender, Measured)>;
@@ -15,6 +15,7 @@ pub(crate) struct Report {
     /// By messages per second (0: as many as go) and size of the body.
     pub(crate) stopped: Vec<((u64, usize), Rows)>,
     pub(crate) many: Rows,
+    pub(crate) end_to_end: Rows,
 }
 
 const HEAD: &str = "# Speed of the bus
@@ -45,6 +46,9 @@ impl fmt::Display for Report {
         }
         if !self.many.is_empty() {
             self.write_many(f)?;
+        }
+        if !self.end_to_end.is_empty() {
+            self.write_end_to_end(f)?;
         }
         Ok(())
     }
@@ -165,7 +169,7 @@ impl Report {
         writeln!(
             f,
             "\n## One subscriber of 64 stopped\n\nIts process gets SIGSTOP, and SIGCONT later. \
-             The publisher keeps at most 2,000 messages for it and drops others. What the other 63 \
+             The publisher keeps at most 4,000 messages for it and drops others. What the other 63 \
              get, before → meanwhile; what the one lost then, and what the publisher's monitor \
              counted.\n\n\
              | at | | deliveries per s, millions | p99, µs | publisher, MB | lost | monitor | \
@@ -228,6 +232,32 @@ impl Report {
                 of["memory"] / 1e6,
                 of["unwanted"],
                 of["unwanted, all threads"],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_end_to_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n## From publish to tail\n\nTyped values published through the bus, unsigned, by one \
+             thread, and parsed by a tail in another process. Python fedmsg publishes a dictionary \
+             and is throttled to what its tail keeps up with, as it loses messages otherwise.\n\n\
+             | | messages per s | bytes of JSON | × Python |\n|---|---:|---:|---:|"
+        )?;
+        let python = self
+            .end_to_end
+            .iter()
+            .find(|(who, _)| who.publisher == PYTHON);
+        for (who, of) in &self.end_to_end {
+            let times = match python {
+                Some((_, python)) => format!("{:.1}", of["rate"] / python["rate"]),
+                None => "–".to_owned(),
+            };
+            writeln!(
+                f,
+                "| {who} | {:.0} | {:.0} | {times} |",
+                of["rate"], of["size"]
             )?;
         }
         Ok(())

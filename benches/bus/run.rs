@@ -1,6 +1,6 @@
 //! One measurement: a publisher's process and the subscribers', started, ordered about and ended.
 
-use crate::raw;
+use crate::{python, raw};
 use fedmsg_bench_worker::{Histogram, Job, Role};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -24,6 +24,9 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For what a connection still does after it is made.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// Python fedmsg.
+pub(crate) const PYTHON: &str = "Python fedmsg 1.1.7";
 
 /// Who publishes, and who subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +52,12 @@ impl fmt::Display for Contender {
         let name = |who| match who {
             "ours" => "fedmsg",
             "discard" => "discarding peers",
+            "typed" => "fedmsg, into the published type",
+            "value" => "fedmsg, into a `serde_json::Value`",
             _ => who,
         };
         if self.publisher == self.subscriber && self.publisher != "ours" {
-            return f.write_str(&self.publisher.replace("bare", "bare loop"));
+            return f.write_str(&name(self.publisher).replace("bare", "bare loop"));
         }
         write!(f, "{} → {}", name(self.publisher), name(self.subscriber))
     }
@@ -171,6 +176,8 @@ impl Drop for Worker {
 pub(crate) struct Programs {
     ours: PathBuf,
     rivals: PathBuf,
+    /// For what is made at first use.
+    folder: PathBuf,
 }
 
 impl Programs {
@@ -178,7 +185,8 @@ impl Programs {
     pub(crate) fn build() -> Result<Self> {
         let ours = std::env::current_exe()?;
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("rivals/Cargo.toml");
-        let target = ours.parent().ok_or("no folder")?.join("rivals");
+        let folder = ours.parent().ok_or("no folder")?.to_owned();
+        let target = folder.join("rivals");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .args(["build", "--release", "--quiet", "--manifest-path"])
@@ -192,14 +200,14 @@ impl Programs {
         Ok(Self {
             ours,
             rivals: target.join("release/rivals"),
+            folder,
         })
     }
 
     fn of(&self, contender: &str) -> &Path {
         match contender {
-            "ours" | "discard" => &self.ours,
-            bare if bare.starts_with("bare") => &self.ours,
-            _ => &self.rivals,
+            "libzmq" | "omq" | "omq 2" | "zmq.rs" => &self.rivals,
+            _ => &self.ours,
         }
     }
 }
@@ -363,7 +371,7 @@ pub(crate) fn stopped(
     millis: u64,
 ) -> Result<Measured> {
     /// What the publisher keeps for a slow subscriber.
-    const HIGH_WATER_MARK: usize = 2000;
+    const HIGH_WATER_MARK: usize = 4000;
     /// Until what the kernel and the publisher keep is full, at either rate.
     const FULL: [u64; 2] = [500, 2700];
     let pauses = [500, FULL[usize::from(rate > 0)]];
@@ -481,6 +489,32 @@ pub(crate) fn many(programs: &Programs, publisher: &'static str, millis: u64) ->
     ]))
 }
 
+/// Typed messages from publish to tail.
+pub(crate) fn end_to_end(programs: &Programs, who: Contender, millis: u64) -> Result<Measured> {
+    if who.publisher == PYTHON {
+        return python::end_to_end(&python::environment(&programs.folder)?, millis);
+    }
+    let mut job = Job {
+        millis,
+        ..Job::default()
+    };
+    let publisher = Link::publisher(programs, who, &mut job)?;
+    let tail = Worker::start(programs, &job, None)?;
+    tail.report("connected")?;
+    publisher.order("go")?;
+    let sent = publisher.next()?;
+    let ended = tail.report("ended")?;
+    let messages = number(&ended, "messages")?;
+    if messages != number(&sent, "messages")? {
+        return Err("messages were lost".into());
+    }
+    let seconds = (number(&ended, "end")? - number(&sent, "start")?) / 1e9;
+    Ok(Measured::from([
+        ("rate", messages / seconds),
+        ("size", number(&ended, "size")?),
+    ]))
+}
+
 fn histogram(report: &Value) -> Result<BTreeMap<u64, u64>> {
     let pairs = report.get("latency").ok_or("no latency")?;
     let pairs: Vec<(u64, u64)> = serde_json::from_value(pairs.clone())?;
@@ -488,7 +522,7 @@ fn histogram(report: &Value) -> Result<BTreeMap<u64, u64>> {
 }
 
 /// A member of a report.
-fn number(report: &Value, key: &str) -> Result<f64> {
+pub(crate) fn number(report: &Value, key: &str) -> Result<f64> {
     let value = report.get(key).and_then(Value::as_f64);
     value.ok_or_else(|| format!("no {key} in a report").into())
 }

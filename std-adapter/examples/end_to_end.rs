@@ -56,11 +56,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     let (mut bytes, mut lost) = (0, 0);
     for expected in 0..messages {
-        let taken = tail.recv_with(Some(Duration::from_secs(60)), |message| {
+        let taken = tail.recv_with(Some(Duration::from_secs(10)), |message| {
             let content = message.parse::<Tag<'_>>()?;
             Ok::<_, fedmsg::bus::ParseError>((content.msg.total, message.body.len()))
         })?;
-        let (total, size) = taken.ok_or("a message did not come")??;
+        let (total, size) = match taken {
+            Some(taken) => taken?,
+            None => {
+                return Err(format!("only {expected} messages came, {lost} out of order").into());
+            }
+        };
         lost += u64::from(total != expected);
         bytes += size;
     }

@@ -353,10 +353,12 @@ impl<R: Role> Driver<R> {
             now,
             self.options.max_message,
         ));
+        link.id = token.0 - 1;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         if let Err(error) = registry.register(link.stream.source(), token, interest) {
-            self.end(token.0 - 1, &error.into());
+            let id = link.id;
+            self.end(id, &error.into());
             return;
         }
         self.role.accepted(link);

@@ -24,6 +24,8 @@ pub(super) const READ: usize = 128 << 10;
 
 /// One connection; `conn` is what the socket's kind keeps of it.
 pub(super) struct Link<C> {
+    /// Its number among the socket's links.
+    pub(super) id: usize,
     pub(super) stream: Stream,
     pub(super) peer: Peer,
     pub(super) conn: C,
@@ -113,6 +115,7 @@ impl<C: Default> Link<C> {
         max_message: usize,
     ) -> Self {
         Self {
+            id: 0,
             stream,
             peer,
             conn: C::default(),

@@ -203,12 +203,37 @@ impl Cursor {
     }
 }
 
+/// Messages of one chunk, one behind the other: those from `first` up to `last`, which is not
+/// among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) chunk: u64,
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+impl Run {
+    pub(super) fn begin(self) -> Cursor {
+        Cursor {
+            chunk: self.chunk,
+            record: self.first,
+            sent: 0,
+        }
+    }
+
+    pub(super) fn end(self) -> Cursor {
+        Cursor {
+            chunk: self.chunk,
+            record: self.last,
+            sent: 0,
+        }
+    }
+}
+
 /// What a subscriber wants.
 pub(super) trait Wants {
-    /// Everything.
-    fn all(&self) -> bool;
-    /// Messages of this class.
-    fn class(&mut self, interests: &Interests, class: Class) -> bool;
+    /// Of the messages of one chunk that `all` says, the first ones that are wanted.
+    fn first(&mut self, log: &Log, interests: &Interests, all: Run) -> Option<Run>;
 }
 
 impl Log {
@@ -305,36 +330,77 @@ impl Log {
         }
     }
 
-    /// The message at a place.
-    fn at(&self, cursor: Cursor) -> Option<(&[u8], Class, u64)> {
-        let chunk = self.chunk(cursor.chunk)?;
-        let (bytes, class) = chunk.message(cursor.record)?;
-        Some((bytes, class, chunk.epoch))
+    /// The message at a place, and its class.
+    fn at(&self, cursor: Cursor) -> Option<(&[u8], Class)> {
+        self.chunk(cursor.chunk)?.message(cursor.record)
     }
 
-    /// Whether the message at a place is wanted.
-    fn wanted(
+    /// Up to so many messages of this run that are of one class, which may be none, and the class.
+    pub(super) fn of_one_class(
         &self,
-        cursor: Cursor,
+        interests: &Interests,
+        run: Run,
+    ) -> Option<(Run, Option<Class>)> {
+        let chunk = self.chunk(run.chunk).filter(|_| run.first < run.last)?;
+        let (bytes, class) = chunk.message(run.first)?;
+        if chunk.epoch != interests.epoch() {
+            // The numbers have changed since: the topic tells.
+            let message = fedmsg_core::zmtp::Message::from_wire(bytes);
+            let topic = message.and_then(|message| message.frames().next());
+            let class = topic.and_then(|topic| interests.classify(topic));
+            let last = run.first + 1;
+            return Some((Run { last, ..run }, class));
+        }
+        let records = chunk.records.get(run.first..run.last)?;
+        let same = records.iter().take_while(|record| record.class == class);
+        let last = run.first + same.count();
+        Some((Run { last, ..run }, Some(class)))
+    }
+
+    /// The messages from one place up to another that are in the chunk of the first.
+    pub(super) fn whole(&self, from: Cursor, until: Cursor) -> Option<Run> {
+        let from = self.settle(from);
+        let chunk = self.chunk(from.chunk).filter(|_| from < until)?;
+        Some(Run {
+            chunk: from.chunk,
+            first: from.record,
+            last: match from.chunk == until.chunk {
+                true => until.record,
+                false => chunk.len(),
+            },
+        })
+    }
+
+    /// The next messages that are wanted, from one place up to another.
+    fn run(
+        &self,
+        from: Cursor,
+        until: Cursor,
         interests: &Interests,
         wants: &mut impl Wants,
-    ) -> Option<bool> {
-        let (bytes, class, epoch) = self.at(cursor)?;
-        if wants.all() {
-            return Some(true);
+    ) -> Option<Run> {
+        let mut from = from;
+        loop {
+            let all = self.whole(from, until)?;
+            if let Some(run) = wants.first(self, interests, all) {
+                return Some(run);
+            }
+            from = all.end();
         }
-        if epoch == interests.epoch() {
-            return Some(wants.class(interests, class));
-        }
-        // The numbers have changed since: the topic tells.
-        let message = fedmsg_core::zmtp::Message::from_wire(bytes);
-        let topic = message.and_then(|message| message.frames().next());
-        let class = topic.and_then(|topic| interests.classify(topic));
-        Some(class.is_some_and(|class| wants.class(interests, class)))
+    }
+
+    fn bytes(&self, run: Run) -> &[u8] {
+        let chunk = self.chunk(run.chunk);
+        let bytes = chunk.and_then(|chunk| {
+            chunk
+                .bytes
+                .get(chunk.start(run.first)..chunk.start(run.last))
+        });
+        bytes.unwrap_or_default()
     }
 
     /// Up to `until`: the bytes of what is wanted, in pieces as long as can be, until `piece` says
-    /// that it has enough.
+    /// that it has enough. A message under way goes on, even if it is no longer asked for.
     pub(super) fn gather<'l>(
         &'l self,
         from: Cursor,
@@ -343,56 +409,18 @@ impl Log {
         wants: &mut impl Wants,
         mut piece: impl FnMut(&'l [u8]) -> bool,
     ) {
-        let mut at = self.settle(from);
-        while at < until {
-            let Some(chunk) = self.chunk(at.chunk) else {
-                return;
-            };
-            let last = match at.chunk == until.chunk {
-                true => until.record,
-                false => chunk.len(),
-            };
-            let mut more = true;
-            if wants.all() {
-                let bytes = chunk
-                    .bytes
-                    .get(chunk.start(at.record) + at.sent..chunk.start(last));
-                more = piece(bytes.unwrap_or_default());
-            } else {
-                // A message under way goes on, even if it is no longer asked for.
-                let mut begin = at.is_inside().then(|| chunk.start(at.record) + at.sent);
-                let mut record = at.record + usize::from(at.is_inside());
-                loop {
-                    let here = Cursor {
-                        chunk: at.chunk,
-                        record,
-                        sent: 0,
-                    };
-                    let wanted =
-                        record < last && self.wanted(here, interests, wants).unwrap_or_default();
-                    match begin {
-                        None if wanted => begin = Some(chunk.start(record)),
-                        Some(from) if !wanted => {
-                            let bytes = chunk.bytes.get(from..chunk.start(record));
-                            more = piece(bytes.unwrap_or_default());
-                            begin = None;
-                        }
-                        _ => {}
-                    }
-                    if record >= last || !more {
-                        break;
-                    }
-                    record += 1;
-                }
-            }
-            if !more {
+        let mut at = from;
+        if at.is_inside() {
+            if !piece(self.rest(at)) {
                 return;
             }
-            at = self.settle(Cursor {
-                record: last,
-                sent: 0,
-                ..at
-            });
+            at = self.next(at);
+        }
+        while let Some(run) = self.run(at, until, interests, wants) {
+            if !piece(self.bytes(run)) {
+                return;
+            }
+            at = run.end();
         }
     }
 
@@ -405,44 +433,34 @@ impl Log {
         wants: &mut impl Wants,
         mut n: usize,
     ) -> Cursor {
-        let mut at = self.settle(from);
-        while at < until {
-            let Some(chunk) = self.chunk(at.chunk) else {
-                break;
-            };
-            if wants.all() {
-                let last = match at.chunk == until.chunk {
-                    true => until.record,
-                    false => chunk.len(),
-                };
-                let target = chunk.start(at.record) + at.sent + n;
-                let end = chunk.start(last);
-                if target < end {
-                    let record = chunk.records.partition_point(|record| record.end <= target);
-                    at.record = record;
-                    at.sent = target - chunk.start(record);
-                    return at;
-                }
-                n = target - end;
-                at.record = last;
-                at.sent = 0;
-            } else {
-                let wanted =
-                    at.is_inside() || self.wanted(at, interests, wants).unwrap_or_default();
-                if wanted {
-                    let len = chunk.message(at.record).map_or(0, |(bytes, _)| bytes.len());
-                    if n < len - at.sent {
-                        at.sent += n;
-                        return at;
-                    }
-                    n -= len - at.sent;
-                }
-                at.record += 1;
-                at.sent = 0;
+        let mut at = from;
+        if at.is_inside() {
+            let rest = self.rest(at).len();
+            if n < rest {
+                at.sent += n;
+                return at;
             }
-            at = self.settle(at);
+            n -= rest;
+            at = self.next(at);
         }
-        at
+        while let Some(run) = self.run(at, until, interests, wants) {
+            let len = self.bytes(run).len();
+            if n < len {
+                let Some(chunk) = self.chunk(run.chunk) else {
+                    return at;
+                };
+                let target = chunk.start(run.first) + n;
+                let record = chunk.records.partition_point(|record| record.end <= target);
+                return Cursor {
+                    chunk: run.chunk,
+                    record,
+                    sent: target - chunk.start(record),
+                };
+            }
+            n -= len;
+            at = run.end();
+        }
+        until.max(at)
     }
 
     /// How many messages between two places are wanted.
@@ -453,45 +471,41 @@ impl Log {
         interests: &Interests,
         wants: &mut impl Wants,
     ) -> u64 {
-        self.skip(from, until, interests, wants, u64::MAX).1
+        let mut at = from;
+        let mut count = 0;
+        while let Some(run) = self.run(at, until, interests, wants) {
+            count += (run.last - run.first) as u64;
+            at = run.end();
+        }
+        count
     }
 
-    /// The place behind the first `n` wanted messages from a place on, and how many there were.
+    /// The place behind the first `n` wanted messages from a place on.
     pub(super) fn skip(
         &self,
         from: Cursor,
-        until: Cursor,
         interests: &Interests,
         wants: &mut impl Wants,
-        n: u64,
-    ) -> (Cursor, u64) {
-        let mut at = self.settle(from);
-        let mut passed = 0;
-        while at < until && passed < n {
-            let Some(chunk) = self.chunk(at.chunk) else {
-                break;
-            };
-            if wants.all() {
-                let last = match at.chunk == until.chunk {
-                    true => until.record,
-                    false => chunk.len(),
-                };
-                let step = ((last - at.record) as u64).min(n - passed);
-                passed += step;
-                at.record += step as usize;
-            } else {
-                passed += u64::from(self.wanted(at, interests, wants).unwrap_or_default());
-                at.record += 1;
+        mut n: u64,
+    ) -> Cursor {
+        let mut at = from;
+        while n > 0
+            && let Some(run) = self.run(at, self.end(), interests, wants)
+        {
+            let step = ((run.last - run.first) as u64).min(n);
+            n -= step;
+            at = Run {
+                last: run.first + step as usize,
+                ..run
             }
-            at.sent = 0;
-            at = self.settle(at);
+            .end();
         }
-        (at, passed)
+        at
     }
 
     /// What is left of the message at a place.
     pub(super) fn rest(&self, cursor: Cursor) -> &[u8] {
-        let message = self.at(cursor).map(|(bytes, ..)| bytes);
+        let message = self.at(cursor).map(|(bytes, _)| bytes);
         message
             .and_then(|bytes| bytes.get(cursor.sent..))
             .unwrap_or_default()

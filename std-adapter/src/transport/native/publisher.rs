@@ -8,11 +8,12 @@ use super::{
     driver::{Links, Role, tell},
     interests::{Class, Interests, OVERHEAD},
     link::{Ended, Link},
-    log::{Cursor, Front, Log, Wants},
+    log::{Cursor, Front, Log, Run, Wants},
     seat::Seat,
 };
 use fedmsg_core::zmtp::{Event, SocketType, message_headers};
 use std::{
+    collections::VecDeque,
     io::{ErrorKind, IoSlice, Write},
     iter,
     sync::{
@@ -27,6 +28,8 @@ const PIECES: usize = 64;
 const WRITE: usize = 1 << 20;
 /// What one peer's subscriptions may take, in bytes.
 const MAX_SUBSCRIPTIONS: usize = 4 << 20;
+/// So many runs of messages are listed for one subscriber.
+const MAX_RUNS: usize = 256;
 /// How often a subscriber's losses are told while it does not read.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -79,6 +82,7 @@ impl NativePublisher {
         let role = PubRole {
             shared: Arc::clone(&shared),
             log: Log::new(options.max_memory),
+            wanting: Vec::new(),
             blocking,
             ahead,
             drops_newest: options.when_full == WhenFull::DropNewest,
@@ -288,6 +292,10 @@ struct Filter {
     bytes: usize,
     /// The last class that was asked for, and whether it is wanted.
     last: Option<(Class, bool)>,
+    /// Unless it wants everything: what it wants of what lies before it in the log, from
+    /// `listed` on. What lies before that has to be looked through.
+    runs: VecDeque<Run>,
+    listed: Cursor,
 }
 
 impl Filter {
@@ -298,16 +306,9 @@ impl Filter {
     fn find(&self, class: Class) -> Result<usize, usize> {
         self.classes.binary_search(&class)
     }
-}
 
-impl Wants for Filter {
-    #[inline]
-    fn all(&self) -> bool {
-        self.all
-    }
-
-    #[inline]
-    fn class(&mut self, interests: &Interests, class: Class) -> bool {
+    fn wants(&mut self, interests: &Interests, class: Option<Class>) -> bool {
+        let Some(class) = class else { return false };
         match self.last {
             Some((last, wanted)) if last == class => wanted,
             _ => {
@@ -317,11 +318,68 @@ impl Wants for Filter {
             }
         }
     }
+
+    /// These messages, which are the newest in the log, are wanted.
+    fn list(&mut self, run: Run) {
+        let full = self.runs.len() == MAX_RUNS;
+        match self.runs.back_mut() {
+            // Asked for twice, by a prefix and a shorter one.
+            Some(last) if last.end() >= run.end() => {}
+            Some(last) if last.chunk == run.chunk && last.last == run.first => last.last = run.last,
+            _ if full => {
+                self.runs = VecDeque::new();
+                self.listed = run.end();
+            }
+            _ => self.runs.push_back(run),
+        }
+    }
+
+    /// All that lies before this place is done with.
+    fn pass(&mut self, cursor: Cursor) {
+        while self.runs.front().is_some_and(|run| run.end() <= cursor) {
+            self.runs.pop_front();
+        }
+    }
+
+    fn renumber(&mut self, numbers: &[Option<Class>]) {
+        let new = |class: &Class| numbers.get(*class as usize).copied().flatten();
+        self.classes = self.classes.iter().filter_map(new).collect();
+        self.classes.sort_unstable();
+        self.last = None;
+    }
+}
+
+impl Wants for Filter {
+    fn first(&mut self, log: &Log, interests: &Interests, all: Run) -> Option<Run> {
+        if self.all {
+            return Some(all);
+        }
+        if all.begin() >= self.listed {
+            let at = self.runs.partition_point(|run| run.end() <= all.begin());
+            let run = self.runs.get(at).filter(|run| run.chunk == all.chunk)?;
+            let (first, last) = (run.first.max(all.first), run.last.min(all.last));
+            return (first < last).then_some(Run { first, last, ..all });
+        }
+        let mut found: Option<Run> = None;
+        let mut rest = all;
+        while let Some((run, class)) = log.of_one_class(interests, rest) {
+            rest.first = run.last;
+            match (&mut found, self.wants(interests, class)) {
+                (None, true) => found = Some(run),
+                (Some(found), true) => found.last = run.last,
+                (Some(_), false) => break,
+                (None, false) => {}
+            }
+        }
+        found
+    }
 }
 
 /// A subscriber's place in the log.
 #[derive(Debug, Default)]
 struct Reader {
+    /// The number of its link.
+    id: usize,
     filter: Filter,
     cursor: Cursor,
     /// Where it has to stop, because newer messages are dropped.
@@ -345,6 +403,14 @@ impl Reader {
         self.cursor.is_inside() || !self.rest.is_empty()
     }
 
+    /// Whether there is nothing in the log for it.
+    fn is_idle(&self) -> bool {
+        let Self { filter, cursor, .. } = self;
+        let nothing =
+            filter.is_empty() || !filter.all && filter.runs.is_empty() && filter.listed <= *cursor;
+        nothing && self.stop.is_none() && !self.is_inside()
+    }
+
     fn until(&self, log: &Log) -> Cursor {
         self.stop.unwrap_or_else(|| log.end())
     }
@@ -357,6 +423,8 @@ impl Reader {
 struct PubRole {
     shared: Arc<Shared>,
     log: Log,
+    /// The links of those who want each class.
+    wanting: Vec<Vec<usize>>,
     /// Nothing may be lost.
     blocking: bool,
     /// With that: messages kept before publishing threads have to wait.
@@ -386,6 +454,7 @@ impl PubRole {
             self.shared.taken.notify_all();
         }
         let Some(begin) = self.log.push() else { return };
+        self.list(links, begin);
         if self.high_water_mark < u64::MAX && !self.blocking {
             let shared = Arc::clone(&self.shared);
             let interests = shared.interests();
@@ -405,6 +474,47 @@ impl PubRole {
         }
         if !self.blocking {
             self.make_room(links);
+        }
+    }
+
+    /// Lists what lies from a place on for everybody who wants some of it, but not everything.
+    fn list(&mut self, links: &mut Links<Reader>, begin: Cursor) {
+        let interests = self.shared.interests();
+        let mut at = begin;
+        while let Some(mut rest) = self.log.whole(at, self.log.end()) {
+            at = rest.end();
+            while let Some((run, class)) = self.log.of_one_class(&interests, rest) {
+                rest.first = run.last;
+                let Some(class) = class else { continue };
+                let wanting = interests
+                    .up(class)
+                    .filter_map(|up| self.wanting.get(up as usize));
+                for id in wanting.flatten() {
+                    if let Some(link) = links.get_mut(*id)
+                        && !link.conn.filter.all
+                    {
+                        link.conn.filter.list(run);
+                    }
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, class: Class, id: usize) {
+        let place = class as usize;
+        if self.wanting.len() <= place {
+            self.wanting.resize_with(place + 1, Vec::new);
+        }
+        if let Some(wanting) = self.wanting.get_mut(place) {
+            wanting.push(id);
+        }
+    }
+
+    fn want_no_more(&mut self, class: Class, id: usize) {
+        if let Some(wanting) = self.wanting.get_mut(class as usize)
+            && let Some(at) = wanting.iter().position(|wants| *wants == id)
+        {
+            wanting.swap_remove(at);
         }
     }
 
@@ -428,15 +538,12 @@ impl PubRole {
             };
             let filter = &mut reader.filter;
             let keep = self.high_water_mark;
-            let stop = self.log.skip(from, self.log.end(), interests, filter, keep);
-            reader.stop = Some(stop.0);
+            reader.stop = Some(self.log.skip(from, interests, filter, keep));
         } else {
             self.detach(reader);
             let filter = &mut reader.filter;
-            let past = self
-                .log
-                .skip(reader.cursor, self.log.end(), interests, filter, excess);
-            reader.cursor = past.0;
+            reader.cursor = self.log.skip(reader.cursor, interests, filter, excess);
+            filter.pass(reader.cursor);
         }
         reader.queued = Some(self.high_water_mark);
         self.lose(reader, excess);
@@ -461,9 +568,11 @@ impl PubRole {
                 reader.queued = reader.queued.map(|queued| queued.saturating_sub(gone));
                 self.lose(reader, gone);
                 reader.cursor = end;
+                reader.filter.pass(end);
                 if reader.stop.is_some_and(|stop| stop <= end) {
                     reader.stop = None;
                     reader.cursor = self.log.end();
+                    reader.filter.pass(reader.cursor);
                 }
             }
             self.log.trim(end);
@@ -499,7 +608,7 @@ impl PubRole {
             if link.conn.too_slow {
                 return Err(Ended::TooSlow);
             }
-            let idle = link.conn.filter.is_empty() && !link.conn.is_inside();
+            let idle = link.conn.is_idle();
             if idle {
                 link.conn.cursor = self.log.end();
             }
@@ -560,12 +669,13 @@ impl PubRole {
                 self.forget_rest(reader);
             }
             let (from, filter) = (reader.cursor, &mut reader.filter);
-            reader.cursor = self
-                .log
-                .advance(from, until, interests, filter, sent - of_rest);
+            let n = sent - of_rest;
+            reader.cursor = self.log.advance(from, until, interests, filter, n);
+            filter.pass(reader.cursor);
             if size == 0 {
                 // All is sent that was wanted; what was dropped behind it is passed over.
                 reader.cursor = self.log.end();
+                reader.filter.pass(reader.cursor);
                 reader.stop = None;
                 break;
             }
@@ -611,6 +721,10 @@ impl Role for PubRole {
     const SOCKET_TYPE: SocketType = SocketType::Pub;
     const AWAY: Duration = Duration::ZERO;
 
+    fn accepted(&mut self, link: &mut Link<Reader>) {
+        link.conn.id = link.id;
+    }
+
     fn event(&mut self, reader: &mut Reader, event: Event<'_>) -> Result<bool, Ended> {
         match event {
             Event::Subscribe(prefix) => {
@@ -640,6 +754,7 @@ impl Role for PubRole {
                 filter.bytes = bytes;
                 filter.all |= prefix.is_empty();
                 filter.last = None;
+                self.want(class, reader.id);
                 if first {
                     // Whoever hears of it may count on what is sent from now on.
                     self.shared.count_subscribers(|count| *count += 1);
@@ -652,12 +767,20 @@ impl Role for PubRole {
                 if let Some((class, at)) = at {
                     filter.classes.remove(at);
                     filter.bytes -= prefix.len() + OVERHEAD;
-                    filter.all &= !prefix.is_empty();
                     filter.last = None;
+                    if prefix.is_empty() {
+                        filter.all = false;
+                        filter.listed = self.log.end();
+                    }
                     self.shared
                         .change_interests(|interests| interests.remove(class));
                     self.prune = true;
                     if filter.is_empty() {
+                        filter.runs.clear();
+                    }
+                    let left = filter.is_empty();
+                    self.want_no_more(class, reader.id);
+                    if left {
                         self.shared.count_subscribers(|count| *count -= 1);
                     }
                 }
@@ -696,8 +819,12 @@ impl Role for PubRole {
         if std::mem::take(&mut self.prune) {
             let numbers = self.shared.change_interests(Interests::prune);
             if let Some(numbers) = numbers {
-                for (_, link) in &mut *links {
+                self.wanting.clear();
+                for (id, link) in &mut *links {
                     link.conn.filter.renumber(&numbers);
+                    for class in &link.conn.filter.classes {
+                        self.want(*class, id);
+                    }
                 }
             }
         }
@@ -743,6 +870,9 @@ impl Role for PubRole {
                 interests.remove(*class);
             }
         });
+        for class in &reader.filter.classes {
+            self.want_no_more(*class, reader.id);
+        }
         self.prune = true;
         self.shared.count_subscribers(|count| *count -= 1);
     }
@@ -750,15 +880,6 @@ impl Role for PubRole {
     fn is_flushed(&mut self, links: &Links<Reader>) -> bool {
         let flushed = |link: &Link<Reader>| link.conn.is_flushed(&self.log);
         lock(&self.shared.front).is_empty() && links.iter().all(|(_, link)| flushed(link))
-    }
-}
-
-impl Filter {
-    fn renumber(&mut self, numbers: &[Option<Class>]) {
-        let new = |class: &Class| numbers.get(*class as usize).copied().flatten();
-        self.classes = self.classes.iter().filter_map(new).collect();
-        self.classes.sort_unstable();
-        self.last = None;
     }
 }
 
