@@ -17,6 +17,7 @@ use fedmsg::transport::{
 };
 
 pub mod monitor;
+pub mod process;
 pub mod proxy;
 pub mod python;
 pub mod pyzmq;
