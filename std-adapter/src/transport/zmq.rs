@@ -12,6 +12,7 @@
 //!   does with its next question.
 //! - [`Options::monitor`] hears nothing.
 //! - A host name to connect to is looked up as IPv4 only.
+//! - The file of an `ipc://` endpoint stays where it is when its socket is closed.
 //!
 //! Each socket has a context of its own, so that closing one waits for no other. To know over which
 //! endpoint a message came, all but a publisher have a socket of libzmq for each of theirs.
