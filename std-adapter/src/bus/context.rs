@@ -292,19 +292,20 @@ impl<T: Transport> Context<T> {
 
     /// Ends publishing: everything that was accepted is sent, for which there is
     /// [`linger`](transport::Options::linger). From then on publishing is an error; closing again
-    /// is none. Threads that are publishing are waited for, under
-    /// [`WhenFull::Block`](transport::WhenFull::Block) until their subscriber has room.
+    /// is none. A thread that waits for a subscriber (under
+    /// [`WhenFull::Block`](transport::WhenFull::Block)) is woken, and its message refused.
     ///
     /// # Errors
     /// [`Error::Transport`] with [`Lost`](transport::Error::Lost), which counts what will not
     /// arrive.
     pub fn close(&self) -> Result<(), Error> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let state = std::mem::replace(&mut *state, State::Closed);
-        match state {
-            State::Open { publisher, .. } => Ok(publisher.close()?),
+        // First this: whoever publishes holds the state, too.
+        let closed = match &*self.state() {
+            State::Open { publisher, .. } => publisher.close(),
             _ => Ok(()),
-        }
+        };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
+        Ok(closed?)
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State<T::Publisher>> {
