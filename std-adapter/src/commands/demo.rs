@@ -35,14 +35,16 @@ pub(super) struct Args {
 const PAUSE: Duration = Duration::from_millis(60);
 /// How long a message may take over the loopback address.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the CAs are valid: longer than a day, which a certificate of theirs must have left.
+const CA_DAYS: u32 = 2;
 /// How many messages are sent as fast as they go.
 const BURST: u32 = 2_000;
 
 pub(super) fn run(args: &Args) -> Outcome {
     let folder = Folder::make()?;
-    let ca = Ca::init(&folder.0, "demo CA", KeyKind::P256, 1, now()?)?;
+    let ca = Ca::init(&folder.0, "demo CA", KeyKind::P256, CA_DAYS, now()?)?;
     let stranger = folder.0.join("stranger");
-    let strange_ca = Ca::init(&stranger, "demo CA", KeyKind::P256, 1, now()?)?;
+    let strange_ca = Ca::init(&stranger, "demo CA", KeyKind::P256, CA_DAYS, now()?)?;
     for (ca, name) in [(&ca, SENDER), (&strange_ca, SENDER)] {
         ca.issue(name, None, None, now()?)?;
     }
