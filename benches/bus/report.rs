@@ -26,7 +26,8 @@ contenders of a table took turns, round by round, in one run on one machine of 2
 medians over the rounds. The machine is noisy: compare within a table, and take no figure for your
 machine's.
 
-Beside ours: libzmq 4.3.5 through its C API (`XPUB_NODROP`, high-water mark 1000), omq-tokio 0.33
+Ours waits for its subscribers (`WhenFull::Block`, high-water mark 2000) where nothing may be lost.
+Beside it: libzmq 4.3.5 through its C API (`XPUB_NODROP`, high-water mark 1000), omq-tokio 0.33
 (`omq`: a blocking socket over one I/O thread; `omq 2`: async sockets on two workers; `xpub_nodrop`),
 zeromq 0.7 (zmq.rs; it cannot wait for subscribers and is throttled instead). The bare loop writes
 and reads the same bytes in pieces of 64 or 256 KiB and does nothing else: what the kernel gives.

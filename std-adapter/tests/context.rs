@@ -29,6 +29,7 @@ use fedmsg::{
     },
 };
 use fedmsg_core::{
+    crypto::base64,
     message::{self, Invalid, Text, Valid},
     zmtp,
 };
@@ -257,6 +258,24 @@ fn what_there_is_no_endpoint_for_is_named() {
 }
 
 #[test]
+fn a_tail_of_no_endpoints_is_an_error() {
+    let relay = Endpoint::tcp("127.0.0.1", 2001);
+    for settings in [tailing(&[]), tailing(&[("relay_inbound", &relay)])] {
+        let error = Context::new(settings).unwrap().tail("").err().unwrap();
+        assert!(matches!(error, Error::NoSource), "{error:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_not_this_machines_is_not_bound() {
+    // For documentation only: RFC 5737.
+    let settings = publisher().with_endpoints("git.app01", ["tcp://192.0.2.1:0"]);
+    let error = Context::new(settings.unwrap()).err().unwrap();
+    assert!(matches!(error, Error::NoneFree { .. }), "{error:?}");
+    assert!(error.to_string().contains("tcp://192.0.2.1:0"), "{error}");
+}
+
+#[test]
 fn a_context_without_a_name_binds_the_entry_of_its_first_messages_modname() {
     let host = gethostname::gethostname();
     let host = host.to_str().unwrap().split('.').next().unwrap().to_owned();
@@ -273,7 +292,7 @@ fn a_context_without_a_name_binds_the_entry_of_its_first_messages_modname() {
 }
 
 #[test]
-fn an_entrys_own_address_is_bound_and_of_a_name_every_address() {
+fn an_address_is_bound_as_it_is() {
     for (entry, bound) in [
         ("tcp://127.0.0.1:0", "127.0.0.1"),
         ("tcp://localhost:0", "127.0.0.1"),
@@ -608,6 +627,56 @@ fn no_message_ends_a_tail<T: Any>(transport: T) {
         while raw.subscribers().unwrap() > 0 {
             thread::sleep(Duration::from_millis(2));
         }
+    }
+}
+
+/// Signed badly, in the ways that end the peer's tail too.
+#[test]
+fn no_signature_ends_a_validating_tail() {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    Ca::init(dir.path(), "CA", KeyKind::P256, 1, now.as_secs()).unwrap();
+    let trust = Trust::load(&dir.path().join("ca.crt"), None).unwrap();
+    let raw = Native.publisher(&Options::default()).unwrap();
+    let endpoint = raw.bind(&Endpoint::tcp("127.0.0.1", 0)).unwrap();
+    let settings = Settings {
+        validator: Some(Arc::new(trust)),
+        ..tailing(&[("raw", &endpoint)])
+    };
+    let mut tail = Context::new(settings).unwrap().tail("").unwrap();
+    assert!(raw.wait_for_subscriber(PATIENCE).unwrap());
+    let certificate = std::fs::read(dir.path().join("ca.crt")).unwrap();
+    let mut field = vec![0; 2 * certificate.len()];
+    let length = base64::encode(&certificate, base64::Wrapping::None, &mut field).unwrap();
+    let certificate = str::from_utf8(&field[..length]).unwrap();
+    let topic = b"com.example.dev.x";
+    let mut bodies: Vec<_> = hostile()
+        .into_iter()
+        .filter(|(_, one_of_ours)| *one_of_ours)
+        .map(|(frames, _)| frames[1].clone())
+        .collect();
+    for credentials in [
+        json!({}),
+        json!({"crypto": [], "certificate": "eA==", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": "*", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": "eA==", "signature": "eA=="}),
+        json!({"crypto": "x509", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "x509-p256", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "x509-p384", "certificate": certificate, "signature": "eA=="}),
+        json!({"crypto": "gpg", "signature": "eA=="}),
+        json!({"signature": 1}),
+    ] {
+        let mut body = json!({"topic": "com.example.dev.x", "msg": 1});
+        let members = credentials.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(members);
+        bodies.push(body.to_string().into_bytes());
+    }
+    for body in &bodies {
+        raw.send(topic, &[body]).unwrap();
+    }
+    while tail.skipped() < bodies.len() as u64 {
+        let none = tail.recv(Some(Duration::from_millis(10))).unwrap();
+        assert!(none.is_none(), "{none:?}");
     }
 }
 

@@ -2,12 +2,16 @@
 #![allow(clippy::expect_used, reason = "that is how a test's helper fails")]
 
 use fedmsg::transport::{
-    Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber, Transport, native::Native,
+    Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber, Transport, WhenFull,
+    native::Native,
 };
 use std::{
     io::Write as _,
     net::TcpStream,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -215,4 +219,42 @@ fn closing_tells_what_a_subscriber_did_not_take_in_time() {
         }
         drop(deaf);
     }
+}
+
+#[test]
+fn closing_wakes_whoever_waits_for_a_subscriber_that_does_not_read() {
+    let options = Options {
+        high_water_mark: 2,
+        when_full: WhenFull::Block,
+        linger: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let publisher = Native.publisher(&options).expect("a socket");
+    let endpoint = publisher.bind(&loopback()).expect("a port");
+    let _deaf = deaf(&endpoint);
+    assert!(publisher.wait_for_subscriber(PATIENCE).expect("open"));
+    let sent = AtomicUsize::new(0);
+    let count = || sent.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let body = vec![0; 1 << 20];
+            loop {
+                match publisher.send(b"topic", &[&body]) {
+                    Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => return error,
+                };
+            }
+        });
+        // Until the kernel takes no more, and it waits.
+        let mut before = usize::MAX;
+        while count() != before {
+            before = count();
+            thread::sleep(Duration::from_millis(200));
+        }
+        let closed = publisher.close();
+        assert!(matches!(closed, Err(Error::Lost { messages: 1.. })));
+        assert!(matches!(sender.join(), Ok(Error::Closed)));
+    });
+    assert!(publisher.close().is_ok(), "closing again");
+    assert!(matches!(publisher.subscribers(), Err(Error::Closed)));
 }

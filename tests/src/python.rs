@@ -153,7 +153,7 @@ impl Script {
     }
 
     /// Ends the requests, and waits for the process to end after them.
-    pub fn finish(mut self) {
+    pub fn finish(&mut self) {
         self.requests.take();
         eventually("the script ends", || {
             self.child.try_wait().expect("its status").is_some()

@@ -165,8 +165,8 @@ impl Publisher for Socket {
         unknown("ask for interests")
     }
 
-    fn close(self) -> Result<(), Error> {
-        let script = self.script.into_inner();
+    fn close(&self) -> Result<(), Error> {
+        let script = self.script.lock();
         script.unwrap_or_else(PoisonError::into_inner).finish();
         Ok(())
     }

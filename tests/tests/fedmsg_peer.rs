@@ -1,6 +1,6 @@
 //! The bus against Python fedmsg 1.1.7, both ways, unsigned and signed.
 //!
-//! A Python publisher binds every address of its machine. So these tests run in a network namespace
+//! A Python publisher binds every address of its machine, and so may ours. So these tests run in a network namespace
 //! that has a loopback interface only.
 
 use std::{
@@ -178,6 +178,31 @@ fn what_the_peer_signs_and_sends_to_a_relay_we_validate() {
                 true
             });
             peer.kill();
+        },
+    );
+}
+
+#[test]
+fn an_endpoint_with_a_hosts_name_is_bound_on_every_address() {
+    alone(
+        "an_endpoint_with_a_hosts_name_is_bound_on_every_address",
+        || {
+            let settings = ours(Some("rust.host"));
+            let settings = settings.with_endpoints("rust.host", ["tcp://host.invalid:3003"]);
+            let context = Context::new(settings.unwrap()).unwrap();
+            for address in ["127.0.0.1", "[::1]", "localhost"] {
+                let settings =
+                    ours(None).with_endpoints("python.host", [format!("tcp://{address}:3003")]);
+                let mut tail = Context::new(settings.unwrap()).unwrap().tail("").unwrap();
+                assert!(context.wait_for_subscriber(PATIENCE).unwrap(), "{address}");
+                context.publish("git", "receive", address).unwrap();
+                let message = tail.recv(Some(PATIENCE)).unwrap().expect("a message");
+                assert_eq!(message.msg::<&str>().unwrap(), address);
+                drop(tail);
+                eventually("the tail is gone", || {
+                    !context.wait_for_subscriber(Duration::ZERO).unwrap()
+                });
+            }
         },
     );
 }

@@ -2,13 +2,12 @@
 
 use std::{
     cell::Cell,
-    io,
     net::IpAddr,
     sync::{
         Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fedmsg_core::message::{self, Encoded, Envelope, MessageId, Payload, Topic};
@@ -251,10 +250,22 @@ impl<T: Transport> Context<T> {
     /// # Errors
     /// [`Error::Closed`].
     pub fn wait_for_subscriber(&self, timeout: Duration) -> Result<bool, Error> {
-        match &*self.state() {
-            State::Open { publisher, .. } => Ok(publisher.wait_for_subscriber(timeout)?),
-            State::Idle | State::Muted => Ok(false),
-            State::Closed => Err(Error::Closed),
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            match &*self.state() {
+                // In turns, for closing has to wait as long.
+                State::Open { publisher, .. } => {
+                    if publisher.wait_for_subscriber(left.min(TURN))? {
+                        return Ok(true);
+                    }
+                }
+                State::Idle | State::Muted => return Ok(false),
+                State::Closed => return Err(Error::Closed),
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
         }
     }
 
@@ -272,8 +283,8 @@ impl<T: Transport> Context<T> {
     /// The tail is independent of the context from then on: closing the context does not end it.
     ///
     /// # Errors
-    /// [`Error::Pattern`]; [`Error::Transport`] for an endpoint that can never work, or cannot be
-    /// bound. One that cannot be reached, or whose host does not resolve, is reported to the
+    /// [`Error::Pattern`]; [`Error::NoSource`] when the settings have no endpoint to tail;
+    /// [`Error::Transport`] for one that can never work, or cannot be bound. One that cannot be reached, or whose host does not resolve, is reported to the
     /// [monitor](transport::Options::monitor) and tried again.
     pub fn tail(&self, options: impl Into<TailOptions>) -> Result<Tail<T::Subscriber>, Error> {
         Tail::new(&self.transport, &self.settings, &options.into())
@@ -281,18 +292,20 @@ impl<T: Transport> Context<T> {
 
     /// Ends publishing: everything that was accepted is sent, for which there is
     /// [`linger`](transport::Options::linger). From then on publishing is an error; closing again
-    /// is none.
+    /// is none. A thread that waits for a subscriber (under
+    /// [`WhenFull::Block`](transport::WhenFull::Block)) is woken, and its message refused.
     ///
     /// # Errors
     /// [`Error::Transport`] with [`Lost`](transport::Error::Lost), which counts what will not
     /// arrive.
     pub fn close(&self) -> Result<(), Error> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let state = std::mem::replace(&mut *state, State::Closed);
-        match state {
-            State::Open { publisher, .. } => Ok(publisher.close()?),
+        // First this: whoever publishes holds the state, too.
+        let closed = match &*self.state() {
+            State::Open { publisher, .. } => publisher.close(),
             _ => Ok(()),
-        }
+        };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
+        Ok(closed?)
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State<T::Publisher>> {
@@ -373,24 +386,18 @@ impl<T: Transport> Drop for Context<T> {
     }
 }
 
-/// Binds an entry's endpoint: on its address if that is this machine's, else, for it is a host's
-/// name or an address that this machine is known by elsewhere, on every address.
+/// Binds an entry's endpoint: an address as it is, for who names this machine's own means that one;
+/// of a host's name, which others know this machine by, the port on every address.
 fn bind<P: Publisher>(publisher: &P, endpoint: &Endpoint) -> Result<Endpoint, transport::Error> {
     let Endpoint::Tcp { host, port } = endpoint else {
         return publisher.bind(endpoint);
     };
-    let own = match host.as_str() {
-        "localhost" => Some("127.0.0.1"),
-        host => host.parse::<IpAddr>().ok().map(|_| host),
+    let host = match host.as_str() {
+        "localhost" => "127.0.0.1",
+        host if host.parse::<IpAddr>().is_ok() => host,
+        _ => "*",
     };
-    if let Some(host) = own {
-        match publisher.bind(&Endpoint::tcp(host, *port)) {
-            Err(transport::Error::Io { source, .. })
-                if source.kind() == io::ErrorKind::AddrNotAvailable => {}
-            bound => return bound,
-        }
-    }
-    publisher.bind(&Endpoint::tcp("*", *port))
+    publisher.bind(&Endpoint::tcp(host, *port))
 }
 
 /// A topic that was refused, for the error.
@@ -441,6 +448,8 @@ fn account_on_file() -> Option<String> {
     None
 }
 
+/// How long a thread that waits for a subscriber may hold up one that closes.
+const TURN: Duration = Duration::from_millis(50);
 /// Room for a message to begin with, in bytes; it grows with the messages.
 const FIRST_BUFFER: usize = 16 << 10;
 /// More than this is not kept for the thread's next message.

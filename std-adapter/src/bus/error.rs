@@ -23,6 +23,8 @@ pub enum Error {
         /// The entry that was looked for.
         entry: String,
     },
+    /// The settings have no endpoint to tail.
+    NoSource,
     /// None of an entry's endpoints could be bound or connected to.
     NoneFree {
         /// The entry.
@@ -91,6 +93,9 @@ impl fmt::Display for Error {
                 f,
                 "nowhere to publish: the settings' endpoints have no entry '{entry}'"
             ),
+            Self::NoSource => {
+                f.write_str("nowhere to tail: the settings have no endpoints for that")
+            }
             Self::NoneFree { entry, reasons } => {
                 write!(f, "no endpoint of '{entry}' is free")?;
                 reasons

@@ -51,9 +51,8 @@ pub struct Settings {
     /// Where everybody publishes, by name. A publisher binds the first free endpoint of its entry;
     /// a tail connects to all of all entries but [`RELAY_INBOUND`].
     ///
-    /// A publisher binds an entry's port on the address that the entry gives, if that is an address
-    /// of this machine, and on every address where the entry has a host's name; an `ipc` endpoint
-    /// as it is.
+    /// A publisher binds an endpoint with an address there. One with a host's name it binds on every
+    /// address of this machine, which is what the peer does with all.
     pub endpoints: BTreeMap<String, Vec<Endpoint>>,
     /// Where relays take messages.
     pub relay_inbound: Vec<Endpoint>,

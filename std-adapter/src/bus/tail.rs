@@ -108,6 +108,9 @@ impl<S: Subscriber> Tail<S> {
                 sources.insert(endpoint, Arc::new(source));
             }
         }
+        if sources.is_empty() {
+            return Err(Error::NoSource);
+        }
         Ok(Self {
             subscriber,
             judge: Judge {

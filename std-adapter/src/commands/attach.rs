@@ -18,7 +18,7 @@ pub(super) struct Attach {
     /// Where to connect, or with --bind to take connections: tcp://HOST:PORT
     #[arg(long, value_name = "ENDPOINT")]
     endpoint: Endpoint,
-    /// Take connections there; HOST may be * for all of this machine's addresses
+    /// Take connections there; HOST is an address of this machine, or * for all of them
     #[arg(long)]
     bind: bool,
 }

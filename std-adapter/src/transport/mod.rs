@@ -1,5 +1,5 @@
 //! How messages travel: one [`Transport`] trait, [`native`] (the core's ZMTP over sockets) and,
-//! with feature `zmq`, [`zmq`](mod@zmq) (libzmq). Both pass the same tests.
+//! with feature `zmq`, `zmq` (libzmq). Both pass the same tests.
 
 use fedmsg_core::zmtp;
 use std::{fmt, io, sync::Arc, time::Duration};
@@ -96,12 +96,13 @@ pub trait Publisher: Send + Sync {
     /// [`Error::Closed`].
     fn interests(&self, version: u64) -> Result<Option<Interests>, Error>;
 
-    /// Ends the socket once everything is sent, or after [`Options::linger`].
+    /// Ends the socket once everything is sent, or after [`Options::linger`]. Who waits in
+    /// [`send`](Self::send) is woken; closing again does nothing.
     ///
     /// # Errors
     /// [`Error::Lost`] if a subscriber will not get all that it asked for (the native transport
     /// knows; libzmq does not tell).
-    fn close(self) -> Result<(), Error>;
+    fn close(&self) -> Result<(), Error>;
 }
 
 /// What a publisher's subscribers ask for.

@@ -63,12 +63,12 @@ impl Transport for Zmq {
         }
         let peers = Peers::watch(&context, &socket).map_err(setup)?;
         Ok(PubSocket {
-            used: Mutex::new(Used {
+            used: Mutex::new(Some(Used {
                 socket,
                 peers,
                 subscriptions: BTreeMap::new(),
                 version: 1,
-            }),
+            })),
             max_message: options.max_message,
         })
     }
@@ -101,7 +101,8 @@ const TURN: Duration = Duration::from_millis(20);
 
 /// A PUB socket of libzmq. Dropping it is closing it.
 pub struct PubSocket {
-    used: Mutex<Used>,
+    /// `None` once it is closed.
+    used: Mutex<Option<Used>>,
     max_message: usize,
 }
 
@@ -144,35 +145,42 @@ impl Used {
 }
 
 impl PubSocket {
-    fn lock(&self) -> MutexGuard<'_, Used> {
+    fn lock(&self) -> MutexGuard<'_, Option<Used>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Used) -> Result<T, Error>) -> Result<T, Error> {
+        self.lock().as_mut().map_or(Err(Error::Closed), f)
     }
 
     fn put(&self, frames: &[&[u8]]) -> Result<(), Error> {
         check_size(frames, self.max_message)?;
-        let mut used = self.lock();
         loop {
-            used.read_news()?;
-            match send(&used.socket, frames, 0) {
-                // Only a socket that drops nothing has no room. Others may have their turn.
-                Err(zmq::Error::EAGAIN) => {
-                    drop(used);
-                    thread::sleep(Duration::from_millis(1));
-                    used = self.lock();
+            let sent = self.with(|used| {
+                used.read_news()?;
+                match send(&used.socket, frames, 0) {
+                    // Only a socket that drops nothing has no room.
+                    Err(zmq::Error::EAGAIN) => Ok(false),
+                    Ok(()) => Ok(true),
+                    Err(error) => Err(failed("send".to_owned(), error)),
                 }
-                sent => return sent.map_err(|error| failed("send".to_owned(), error)),
+            });
+            if sent? {
+                return Ok(());
             }
+            // Others may have their turn.
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
 impl Publisher for PubSocket {
     fn bind(&self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        bind(&self.lock().socket, endpoint)
+        self.with(|used| bind(&used.socket, endpoint))
     }
 
     fn connect(&self, endpoint: &Endpoint) -> Result<(), Error> {
-        connect(&self.lock().socket, endpoint)
+        self.with(|used| connect(&used.socket, endpoint))
     }
 
     fn send(&self, topic: &[u8], body: &[&[u8]]) -> Result<(), Error> {
@@ -191,13 +199,12 @@ impl Publisher for PubSocket {
     /// connected peer subscribes. libzmq tells who is connected and what is subscribed, but not
     /// whose a subscription is, so a peer without any counts where another has several.
     fn subscribers(&self) -> Result<usize, Error> {
-        let mut used = self.lock();
-        used.read_news()?;
-        let subscriptions = used
-            .subscriptions
-            .values()
-            .fold(0, |sum: usize, n| sum.saturating_add(*n));
-        Ok(subscriptions.min(used.peers.connected.len()))
+        self.with(|used| {
+            used.read_news()?;
+            let subscriptions = used.subscriptions.values();
+            let subscriptions = subscriptions.fold(0, |sum: usize, n| sum.saturating_add(*n));
+            Ok(subscriptions.min(used.peers.connected.len()))
+        })
     }
 
     fn wait_for_subscriber(&self, timeout: Duration) -> Result<bool, Error> {
@@ -213,15 +220,18 @@ impl Publisher for PubSocket {
     }
 
     fn interests(&self, version: u64) -> Result<Option<Interests>, Error> {
-        let mut used = self.lock();
-        used.read_news()?;
-        Ok((used.version != version).then(|| Interests {
-            version: used.version,
-            prefixes: used.subscriptions.keys().cloned().collect(),
-        }))
+        self.with(|used| {
+            used.read_news()?;
+            Ok((used.version != version).then(|| Interests {
+                version: used.version,
+                prefixes: used.subscriptions.keys().cloned().collect(),
+            }))
+        })
     }
 
-    fn close(self) -> Result<(), Error> {
+    fn close(&self) -> Result<(), Error> {
+        let used = self.lock().take();
+        drop(used);
         Ok(())
     }
 }

@@ -125,7 +125,10 @@ impl NativePublisher {
         drop(interests);
         let mut front = lock(&shared.front);
         while front.is_full(size) {
-            front = self.wait(front)?;
+            front = self.wait(front);
+            if shared.closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
         }
         front.append(size, parts, class, epoch);
         drop(front);
@@ -137,7 +140,7 @@ impl NativePublisher {
     }
 
     #[cold]
-    fn wait<'f>(&self, front: MutexGuard<'f, Front>) -> Result<MutexGuard<'f, Front>, Error> {
+    fn wait<'f>(&self, front: MutexGuard<'f, Front>) -> MutexGuard<'f, Front> {
         let shared = &*self.shared;
         shared.waiting.fetch_add(1, Ordering::SeqCst);
         let front = shared
@@ -145,10 +148,7 @@ impl NativePublisher {
             .wait(front)
             .unwrap_or_else(PoisonError::into_inner);
         shared.waiting.fetch_sub(1, Ordering::SeqCst);
-        match shared.closed.load(Ordering::Relaxed) {
-            true => Err(Error::Closed),
-            false => Ok(front),
-        }
+        front
     }
 
     fn check(&self, size: usize) -> Result<(), Error> {
@@ -162,11 +162,12 @@ impl NativePublisher {
     /// Sends what there is, as long as that may take; how many messages did not reach somebody.
     fn finish(&self) -> u64 {
         let shared = &*self.shared;
-        shared.closed.store(true, Ordering::SeqCst);
-        shared.taken.notify_all();
-        shared.subscribed.notify_all();
+        if shared.closed.swap(true, Ordering::SeqCst) {
+            return 0;
+        }
+        shared.wake_all();
         let deadline = Instant::now().checked_add(self.linger);
-        let unsent = self.seat.with(|driver| {
+        let unsent = self.seat.end(|driver| {
             driver.stop();
             while !driver.role.is_flushed(&driver.links)
                 && deadline.is_none_or(|deadline| deadline > Instant::now())
@@ -243,7 +244,7 @@ impl Publisher for NativePublisher {
         }))
     }
 
-    fn close(self) -> Result<(), Error> {
+    fn close(&self) -> Result<(), Error> {
         match self.finish() {
             0 => Ok(()),
             messages => Err(Error::Lost { messages }),
@@ -253,9 +254,7 @@ impl Publisher for NativePublisher {
 
 impl Drop for NativePublisher {
     fn drop(&mut self) {
-        if !self.shared.closed.load(Ordering::SeqCst) {
-            self.finish();
-        }
+        self.finish();
     }
 }
 
@@ -273,6 +272,15 @@ impl Shared {
             Ok(interests) => interests,
             Err(poisoned) => poisoned.get_mut(),
         })
+    }
+
+    /// Whoever waits learns that the socket is closed.
+    fn wake_all(&self) {
+        // Not between somebody's look at it and their wait.
+        drop(lock(&self.front));
+        self.taken.notify_all();
+        drop(lock(&self.subscribers));
+        self.subscribed.notify_all();
     }
 
     fn count_subscribers(&self, change: impl FnOnce(&mut usize)) {
@@ -886,8 +894,7 @@ impl Role for PubRole {
 impl Drop for PubRole {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.taken.notify_all();
-        self.shared.subscribed.notify_all();
+        self.shared.wake_all();
     }
 }
 

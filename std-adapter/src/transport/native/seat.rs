@@ -77,7 +77,8 @@ impl<R: Role> Seat<R> {
     /// # Errors
     /// [`Error::Closed`].
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Driver<R>) -> T) -> Result<T, Error> {
-        self.shared.with(true, f)
+        let driver = self.shared.take()?;
+        Ok(self.shared.drive(driver, true, f))
     }
 
     /// The same for a user who will soon be back, so that the thread leaves the driver alone for
@@ -86,7 +87,18 @@ impl<R: Role> Seat<R> {
     /// # Errors
     /// [`Error::Closed`].
     pub(super) fn wait<T>(&self, f: impl FnOnce(&mut Driver<R>) -> T) -> Result<T, Error> {
-        self.shared.with(false, f)
+        let driver = self.shared.take()?;
+        Ok(self.shared.drive(driver, false, f))
+    }
+
+    /// Does a last thing with the driver, then closes the socket.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it was already.
+    pub(super) fn end<T>(&self, f: impl FnOnce(&mut Driver<R>) -> T) -> Result<T, Error> {
+        let mut driver = self.shared.take()?;
+        let _guard = Guard(&self.shared);
+        Ok(f(&mut driver))
     }
 
     /// Wakes whoever waits for I/O.
@@ -106,6 +118,15 @@ impl<R: Role> Drop for Seat<R> {
     }
 }
 
+/// Closes the socket when it goes.
+struct Guard<'s, R: Role>(&'s Shared<R>);
+
+impl<R: Role> Drop for Guard<'_, R> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 impl<R: Role> Shared<R> {
     fn lock(&self) -> MutexGuard<'_, Place<R>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
@@ -121,7 +142,7 @@ impl<R: Role> Shared<R> {
         self.changed.notify_all();
     }
 
-    fn with<T>(&self, left: bool, f: impl FnOnce(&mut Driver<R>) -> T) -> Result<T, Error> {
+    fn take(&self) -> Result<Box<Driver<R>>, Error> {
         let mut place = self.lock();
         place.uses += 1;
         if place.driver.is_none() && !place.closed {
@@ -133,9 +154,7 @@ impl<R: Role> Shared<R> {
             }
             place.waiting -= 1;
         }
-        let driver = place.driver.take().ok_or(Error::Closed)?;
-        drop(place);
-        Ok(self.drive(driver, left, f))
+        place.driver.take().ok_or(Error::Closed)
     }
 
     /// Does something with a driver that was taken, and puts it back.
@@ -145,13 +164,7 @@ impl<R: Role> Shared<R> {
         left: bool,
         f: impl FnOnce(&mut Driver<R>) -> T,
     ) -> T {
-        /// Nobody shall wait for a driver that a panic took.
-        struct Guard<'s, R: Role>(&'s Shared<R>);
-        impl<R: Role> Drop for Guard<'_, R> {
-            fn drop(&mut self) {
-                self.0.close();
-            }
-        }
+        // Nobody shall wait for a driver that a panic took.
         let guard = Guard(self);
         let result = f(&mut driver);
         std::mem::forget(guard);
