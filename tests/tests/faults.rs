@@ -7,7 +7,7 @@ use std::{
     collections::HashSet,
     net::TcpStream,
     slice,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
@@ -103,7 +103,7 @@ fn a_flow_with_faults<P: Ours, S: Ours>(publishers: &P, subscribers: &S) {
             }
             last
         };
-        for round in 0..12 {
+        for round in 0..6 {
             let first = send();
             eventually("it goes on", || {
                 send();
@@ -126,7 +126,7 @@ fn a_flow_with_faults<P: Ours, S: Ours>(publishers: &P, subscribers: &S) {
             send();
             receive(Duration::from_millis(2)) > Some(first)
         });
-        assert!(proxy.connections() > 12, "{}", proxy.connections());
+        assert!(proxy.connections() > 6, "{}", proxy.connections());
         eventually("those that are gone are forgotten", || {
             publisher.subscribers().unwrap() == 1
         });
@@ -268,43 +268,45 @@ fn peers_of_a_byte_now_and_then_disturb_nobody<T: Ours>(transport: &T) {
     good.connect(&endpoint).unwrap();
     good.subscribe(b"org").unwrap();
     meet(&publisher, slice::from_mut(&mut good));
-    let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         // One byte of a handshake, of a subscription, or of a message, then a pause.
-        scope.spawn(|| {
+        let slowly = scope.spawn(|| {
             let hello = [
                 &raw::greeting(1)[..],
                 &raw::ready("SUB"),
                 &raw::subscribe(b"org"),
             ]
             .concat();
-            let mut peers: Vec<_> = (0..60).map(|_| (Raw::connect(&endpoint), 0)).collect();
-            while !ended.load(Ordering::Relaxed) {
-                for (n, (peer, said)) in peers.iter_mut().enumerate() {
-                    if n % 2 == 0 && *said < hello.len() {
-                        peer.try_send(&hello[*said..=*said]);
-                        *said += 1;
-                    } else if *said == 0 {
-                        peer.try_send(&hello);
-                        *said = hello.len();
-                    } else if *said == hello.len() {
-                        let _ = std::io::Read::read(peer.stream(), &mut [0]);
+            let mut peers: Vec<_> = (0..60).map(|_| Raw::connect(&endpoint)).collect();
+            for peer in peers.iter_mut().step_by(2) {
+                peer.handshake(1, "SUB");
+                peer.send(&raw::subscribe(b"org"));
+            }
+            for round in 0..400 {
+                for (n, peer) in peers.iter_mut().enumerate() {
+                    if n % 2 == 1 && round < hello.len() {
+                        peer.try_send(&hello[round..=round]);
+                    } else {
+                        peer.read(1);
                     }
                 }
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(1));
             }
         });
-        for number in 0..400_u32 {
+        for number in 0_u32.. {
             publisher
                 .send(b"org", &[&number.to_be_bytes(), &[0; 100_000]])
                 .unwrap();
             assert_eq!(next(&mut good).1[..4], number.to_be_bytes());
+            if slowly.is_finished() {
+                break;
+            }
         }
-        ended.store(true, Ordering::Relaxed);
     });
-    // libzmq keeps what each has not read.
-    let limit = if T::LIBZMQ { 1 << 30 } else { 128 << 20 };
-    assert_grown_by_less_than(limit, memory);
+    // libzmq keeps for each what it has not read.
+    if !T::LIBZMQ {
+        assert_grown_by_less_than(128 << 20, memory);
+    }
     eventually("they are all forgotten", || {
         publisher.subscribers().unwrap() == 1
     });

@@ -19,6 +19,7 @@ use fedmsg_tests::{
     monitor::{Heard, Told},
     next,
     pyzmq::Pyzmq,
+    random::Random,
     raw::{self, Raw},
 };
 
@@ -44,7 +45,21 @@ impl Slow {
     }
 
     /// The numbers of the messages, as they come.
-    fn read(mut self) -> Receiver<u32> {
+    fn read(self) -> Receiver<u32> {
+        self.read_after(|| {})
+    }
+
+    /// The same, now and then.
+    fn read_with_pauses(self) -> Receiver<u32> {
+        let mut random = Random(self.address.len() as u64);
+        self.read_after(move || {
+            if random.below(40) == 0 {
+                thread::sleep(Duration::from_millis(random.below(20) as u64));
+            }
+        })
+    }
+
+    fn read_after(mut self, mut pause: impl FnMut() + Send + 'static) -> Receiver<u32> {
         let (got, numbers) = mpsc::channel();
         thread::spawn(move || {
             while let Some((flags, _topic)) = self.peer.next_frame() {
@@ -54,6 +69,7 @@ impl Slow {
                 if got.send(number(&body)).is_err() {
                     break;
                 }
+                pause();
             }
         });
         numbers
@@ -233,6 +249,57 @@ fn each_subscriber_has_its_own_count_of_what_it_asked_for() {
         }
         let told = heard.count(|told| matches!(told, Told::Dropped { .. }));
         assert!(told < 6 * FLOOD as usize, "{told} notices");
+    }
+}
+
+#[test]
+fn the_count_is_exact_while_a_subscriber_reads_on_and_off() {
+    for when_full in [WhenFull::DropOldest, WhenFull::DropNewest] {
+        let heard = Heard::default();
+        let options = Options {
+            high_water_mark: 20,
+            when_full,
+            monitor: Some(heard.monitor()),
+            ..Options::default()
+        };
+        let publisher = Native.publisher(&options).unwrap();
+        let endpoint = publisher.bind(&loopback()).unwrap();
+        let slow = [&b"org"[..], b"org.0"].map(|prefix| Slow::subscribe(&endpoint, prefix));
+        let addresses = slow.each_ref().map(|slow| slow.address.clone());
+        let numbers = slow.map(|slow| slow.read_with_pauses());
+        let (mut sent, mut got) = ([0_u64; 2], [Vec::new(), Vec::new()]);
+        let send = |sent: &mut [u64; 2]| {
+            let number = u32::try_from(sent[0]).unwrap();
+            let topic = format!("org.{}", number % 2);
+            publisher
+                .send(topic.as_bytes(), &[&numbered(number)])
+                .unwrap();
+            sent[0] += 1;
+            sent[1] += u64::from(number % 2 == 0);
+        };
+        let mut flood = 0;
+        eventually("each has lost some and goes on", || {
+            for _ in 0..3 * FLOOD {
+                send(&mut sent);
+                flood += 1;
+            }
+            addresses.iter().all(|address| heard.dropped(address) > 0)
+        });
+        for (n, numbers) in numbers.iter().enumerate() {
+            eventually("it has what is new", || {
+                send(&mut sent);
+                got[n].extend(numbers.recv_timeout(Duration::from_millis(20)));
+                got[n].extend(numbers.try_iter());
+                got[n].last().is_some_and(|last| *last >= flood)
+            });
+        }
+        for (n, numbers) in numbers.iter().enumerate() {
+            eventually("what it did not get is told", || {
+                got[n].extend(numbers.try_iter());
+                heard.dropped(&addresses[n]) == sent[n] - got[n].len() as u64
+            });
+            assert!(got[n].is_sorted_by(|a, b| a < b));
+        }
     }
 }
 
