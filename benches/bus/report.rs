@@ -171,10 +171,10 @@ impl Report {
             f,
             "\n## One subscriber of 64 stopped\n\nIts process gets SIGSTOP, and SIGCONT later. \
              The publisher keeps at most 4,000 messages for it and drops others. What the other 63 \
-             get, before → meanwhile; what the one lost then, and what the publisher's monitor \
-             counted.\n\n\
-             | at | | deliveries per s, millions | p99, µs | publisher, MB | lost | monitor | \
-             goes on |\n|---|---|---:|---:|---:|---:|---:|---|"
+             get, before → meanwhile, and what they lose; what the one lost, and what the \
+             publisher's monitor counted.\n\n\
+             | at | | deliveries per s, millions | p99, µs | publisher, MB | others lost | it lost | \
+             monitor | goes on |\n|---|---|---:|---:|---:|---:|---:|---:|---|"
         )?;
         for ((rate, size), rows) in &self.stopped {
             let at = match rate {
@@ -188,10 +188,11 @@ impl Report {
                 };
                 writeln!(
                     f,
-                    "| {at} | {who} | {} | {times} | {:.1} → {:.1} | {:.0} | {} | {} |",
+                    "| {at} | {who} | {} | {times} | {:.1} → {:.1} | {:.0} | {:.0} | {} | {} |",
                     change(of["rate before"] / 1e6, of["rate during"] / 1e6, 2),
                     of["memory before"] / 1e6,
                     of["memory during"] / 1e6,
+                    of["others lost"],
                     of["lost"],
                     match who.publisher {
                         "ours" => format!("{:.0}", of["dropped"]),

@@ -440,6 +440,7 @@ pub(crate) fn stopped(
         ("p99 during", during["p99"]),
         ("memory before", before["memory"]),
         ("memory during", during["memory"]),
+        ("others lost", number(&others.mark()?, "lost")?),
         ("lost", number(&after, "lost")?),
         ("received", received),
         // 0 if it is up to date again.

@@ -17,8 +17,10 @@ use tokio::runtime::{Builder, Runtime};
 const TURN: usize = 256;
 
 fn publisher_options(job: &Job) -> Options {
-    let mut options = Options::default();
-    options.xpub_nodrop = job.lossless;
+    let options = Options {
+        xpub_nodrop: job.lossless,
+        ..Options::default()
+    };
     match job.high_water_mark {
         0 => options,
         n => options.send_hwm(n.try_into().expect("a mark that fits")),
