@@ -29,20 +29,23 @@ impl MessageId {
         // Version 4, variant 0b10: RFC 9562 section 5.4.
         uuid = uuid & !(0xf << 76) | (0x4 << 76);
         uuid = uuid & !(0x3 << 62) | (0x2 << 62);
-        let high = hexadecimal((uuid >> 64) as u64);
-        let low = hexadecimal(uuid as u64);
 
         let mut text = [b'-'; Self::LEN];
         let mut year = year(timestamp);
-        for digit in text[..4].iter_mut().rev() {
-            *digit = b'0' + (year % 10) as u8;
-            year /= 10;
+        for (at, byte) in text.iter_mut().enumerate().rev() {
+            match at {
+                4 | 13 | 18 | 23 | 28 => {}
+                0..4 => {
+                    *byte = b'0' + (year % 10) as u8;
+                    year /= 10;
+                }
+                _ => {
+                    let digit = (uuid & 0xf) as u8;
+                    *byte = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+                    uuid >>= 4;
+                }
+            }
         }
-        text[5..13].copy_from_slice(&high[..8]);
-        text[14..18].copy_from_slice(&high[8..12]);
-        text[19..23].copy_from_slice(&high[12..]);
-        text[24..28].copy_from_slice(&low[..4]);
-        text[29..].copy_from_slice(&low[4..]);
         Self(text)
     }
 
@@ -70,20 +73,6 @@ impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// The digits of a number, all 16 at once: its nibbles are spread to a byte each, and those above 9
-/// moved on to the letters.
-fn hexadecimal(number: u64) -> [u8; 16] {
-    const ONES: u128 = u128::from_ne_bytes([1; 16]);
-    let mut digits = u128::from(number);
-    for shift in [32, 16, 8, 4] {
-        // Ones and zeros, in turns of so many.
-        let mask = u128::MAX / ((1 << shift) + 1);
-        digits = (digits | digits << shift) & mask;
-    }
-    let letters = (digits + ONES * 6) >> 4 & ONES;
-    (digits + ONES * 0x30 + letters * 0x27).to_be_bytes()
 }
 
 /// The year in which `timestamp` lies (UTC).

@@ -57,6 +57,7 @@ fn parts(input: &[u8], out: &mut [u8]) {
     black_box(&*header.encode());
     show(encode_message(input, input, out));
     black_box(message_headers(len, len));
+    black_box(Message::from_wire(input).map(|message| message.frame_count()));
 
     if let Some(command) = Command::decode(input) {
         black_box(command);
@@ -145,6 +146,7 @@ fn received(message: &Message<'_>) {
         message.frame_count(),
         message.two_frames(),
         message.wire(),
+        message.bytes(),
         message.envelope(),
     ));
 }
