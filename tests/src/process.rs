@@ -19,10 +19,15 @@ pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
-/// Running threads.
+/// Running threads of sockets, ours and libzmq's.
 #[must_use]
 pub fn threads() -> usize {
-    fs::read_dir("/proc/self/task").unwrap().count()
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    // One may end while it is looked at.
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names
+        .filter(|name| name.starts_with("fedmsg-") || name.starts_with("ZMQ"))
+        .count()
 }
 
 /// The memory in use, in bytes.

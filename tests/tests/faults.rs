@@ -443,7 +443,7 @@ fn ten_thousand_silent_peers_are_bounded_and_keep_nobody_out() {
     assert_eq!(heard.count(|told| matches!(told, Told::Ended(..))), 0);
     drop(peers);
     drop((good, late, late_zmq, publisher));
-    eventually("every descriptor is closed", || descriptors() == before);
+    eventually("every descriptor is closed", || descriptors() <= before);
 }
 
 #[test]

@@ -12,10 +12,10 @@ use std::{
 };
 
 use fedmsg::transport::{
-    Endpoint, Options, Publisher, Subscriber, Transport, WhenFull, native::Native, zmq::Zmq,
+    Endpoint, Error, Options, Publisher, Subscriber, Transport, WhenFull, native::Native, zmq::Zmq,
 };
 use fedmsg_tests::{
-    Ours, eventually, for_transports, loopback, meet,
+    Ours, PATIENCE, eventually, for_transports, loopback, meet,
     monitor::{Heard, Told},
     next,
     pyzmq::Pyzmq,
@@ -349,6 +349,7 @@ mod block {
         nothing_is_lost_where_the_publisher_waits,
         a_publisher_waits_no_longer_for_who_is_gone,
         threads_that_wait_keep_their_order,
+        closing_a_publisher_ends_what_waits_in_it,
     );
 }
 
@@ -440,6 +441,57 @@ fn a_publisher_waits_no_longer_for_who_is_gone<T: Ours>(transport: &T) {
     assert_eq!(sent.load(Ordering::Relaxed), FLOOD);
 }
 
+fn closing_a_publisher_ends_what_waits_in_it<T: Ours>(transport: &T) {
+    let options = Options {
+        linger: Duration::from_millis(100),
+        ..blocking()
+    };
+    let full = transport.publisher(&options).unwrap();
+    let endpoint = full.bind(&loopback()).unwrap();
+    let deaf = Slow::subscribe(&endpoint, b"org");
+    let alone = transport.publisher(&options).unwrap();
+    let sent = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            loop {
+                match full.send(b"org", &[&numbered(0)]) {
+                    Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => break error,
+                };
+            }
+        });
+        let lonely = scope.spawn(|| alone.wait_for_subscriber(2 * PATIENCE));
+        let mut before = 0;
+        eventually("it waits", || {
+            thread::sleep(Duration::from_millis(300));
+            let now = sent.load(Ordering::Relaxed);
+            std::mem::replace(&mut before, now) == now && now > 0
+        });
+        assert!(!waiting.is_finished() && !lonely.is_finished());
+        let lost = full.close();
+        // libzmq does not tell.
+        assert!(
+            T::LIBZMQ || matches!(lost, Err(Error::Lost { messages: 1.. })),
+            "{lost:?}"
+        );
+        alone.close().unwrap();
+        assert!(matches!(waiting.join().unwrap(), Error::Closed));
+        assert!(matches!(lonely.join().unwrap(), Err(Error::Closed)));
+    });
+    // And it stays closed.
+    assert!(matches!(full.send(b"org", &[]), Err(Error::Closed)));
+    assert!(matches!(full.subscribers(), Err(Error::Closed)));
+    assert!(matches!(full.interests(0), Err(Error::Closed)));
+    assert!(matches!(
+        full.wait_for_subscriber(PATIENCE),
+        Err(Error::Closed)
+    ));
+    assert!(matches!(full.bind(&loopback()), Err(Error::Closed)));
+    assert!(matches!(full.connect(&endpoint), Err(Error::Closed)));
+    full.close().unwrap();
+    drop(deaf);
+}
+
 fn threads_that_wait_keep_their_order<T: Ours>(transport: &T) {
     each_thread_keeps_its_order(transport, &blocking());
 }
@@ -493,5 +545,5 @@ fn order_of_threads<T: Ours, S: Ours>(transport: &T, subscribers: &S, options: &
 
 #[track_caller]
 fn next_number(numbers: &Receiver<u32>) -> u32 {
-    numbers.recv_timeout(fedmsg_tests::PATIENCE).unwrap()
+    numbers.recv_timeout(PATIENCE).unwrap()
 }

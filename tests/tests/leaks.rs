@@ -66,7 +66,7 @@ fn leaves_nothing_behind<T: Ours>(transport: &T) {
 
     publisher.close().unwrap();
     from.close().unwrap();
-    drop((subscriber, to));
+    drop((publisher, from, subscriber, to));
     eventually("every descriptor and thread is gone", || {
         (descriptors(), threads()) == before
     });

@@ -30,7 +30,7 @@ fn both_sides_hear_of_connections_made_and_ended_and_made_again() {
         subscriber.connect(&endpoint).unwrap();
         meet(&publisher, slice::from_mut(&mut subscriber));
         let connected = Told::Connected(endpoint.to_string());
-        assert_eq!(at_subscriber.all(), std::slice::from_ref(&connected));
+        assert_eq!(at_subscriber.all(), slice::from_ref(&connected));
         let [Told::Connected(peer)] = &at_publisher.all()[..] else {
             panic!("{at_publisher:?}");
         };
