@@ -417,11 +417,6 @@ pub(crate) fn stopped(
     let during = phase(pauses[1])?;
     one.signal(Signal::CONT)?;
     let sent = publisher.next()?;
-    let ended = others.report("ended")?;
-    whole(
-        &ended,
-        number(&sent, "messages")? * (subscribers - 1) as f64,
-    )?;
     // Until nothing comes any more.
     let mut after = one.mark()?;
     loop {

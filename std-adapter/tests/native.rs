@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, reason = "that is how a test's helper fails")]
 
 use fedmsg::transport::{
-    Endpoint, Error, Monitor, Notice, Options, Publisher, Subscriber, Transport, WhenFull,
-    native::Native,
+    Endpoint, Error, Monitor, Notice, Options, Publisher, Replier, Requester, Subscriber,
+    Transport, WhenFull, native::Native,
 };
 use std::{
     io::Write as _,
@@ -257,4 +257,42 @@ fn closing_wakes_whoever_waits_for_a_subscriber_that_does_not_read() {
     });
     assert!(publisher.close().is_ok(), "closing again");
     assert!(matches!(publisher.subscribers(), Err(Error::Closed)));
+}
+
+#[test]
+fn asking_without_waiting_brings_messages_too() {
+    let publisher = Native.publisher(&Options::default()).expect("a socket");
+    let endpoint = publisher.bind(&loopback()).expect("a port");
+    let mut subscriber = Native.subscriber(&Options::default()).expect("a socket");
+    subscriber.subscribe(b"").expect("a subscription");
+    subscriber.connect(&endpoint).expect("a connection");
+    for wait in [Duration::ZERO, Duration::from_micros(1)] {
+        let start = Instant::now();
+        // Never long enough away for the socket's own thread.
+        while subscriber.recv(wait).expect("open").is_none() {
+            publisher.send(b"topic", &[b"body"]).expect("it is sent");
+            assert!(start.elapsed() < PATIENCE, "no message");
+        }
+    }
+}
+
+#[test]
+fn a_question_without_frames_is_an_empty_one() {
+    let mut replier = Native.replier(&Options::default()).expect("a socket");
+    let endpoint = replier.bind(&loopback()).expect("a port");
+    let mut requester = Native.requester(&Options::default()).expect("a socket");
+    requester.connect(&endpoint).expect("a connection");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let question = replier.recv(PATIENCE).expect("open").expect("a question");
+                assert!(question.frames.frames().eq([b""]));
+                replier.reply(&[]).expect("it is sent");
+            }
+        });
+        for _ in 0..2 {
+            let answer = requester.request(&[], PATIENCE).expect("open");
+            assert!(answer.expect("an answer").frames.frames().eq([b""]));
+        }
+    });
 }

@@ -690,6 +690,11 @@ fn check_size(frames: &[&[u8]], limit: usize) -> Result<(), Error> {
 
 /// Sends a message: all of it, or nothing where there is no room.
 fn send(socket: &Socket, frames: &[&[u8]], flags: i32) -> zmq::Result<()> {
+    let frames = if frames.is_empty() {
+        &[&b""[..]]
+    } else {
+        frames
+    };
     let last = frames.len().saturating_sub(1);
     for (n, frame) in frames.iter().enumerate() {
         let more = if n < last { zmq::SNDMORE } else { 0 };

@@ -11,9 +11,10 @@ pub(super) type Class = u32;
 const ROOT: Class = 0;
 /// What a prefix costs besides its bytes, roughly.
 pub(super) const OVERHEAD: usize = 128;
-/// Prefixes that nobody wants any more are kept until there are so many of them, and more of them
-/// than others.
+/// Prefixes that nobody wants any more are kept until there are so many of them, or they take so
+/// many bytes, and more than the others.
 const MIN_DEAD: usize = 64;
+const MIN_DEAD_BYTES: usize = 256 << 10;
 
 /// The tree.
 #[derive(Debug)]
@@ -23,8 +24,9 @@ pub(super) struct Interests {
     live: usize,
     /// Prefixes that nobody wants any more, still in the tree.
     dead: usize,
-    /// Bytes of all prefixes in the tree, with their overhead.
-    bytes: usize,
+    /// Bytes of the one and the other, with their overhead.
+    live_bytes: usize,
+    dead_bytes: usize,
     /// Changes when classes get new numbers.
     epoch: u64,
     /// Changes with the set of live prefixes.
@@ -40,6 +42,8 @@ struct Node {
     children: Vec<(u8, Class)>,
     /// So many subscribers want this very prefix.
     wanted: usize,
+    /// Nobody does any more.
+    dead: bool,
 }
 
 impl Node {
@@ -49,6 +53,7 @@ impl Node {
             parent,
             children: Vec::new(),
             wanted: 0,
+            dead: false,
         }
     }
 
@@ -70,7 +75,8 @@ impl Default for Interests {
             nodes: vec![Node::new(&[], ROOT)],
             live: 0,
             dead: 0,
-            bytes: 0,
+            live_bytes: 0,
+            dead_bytes: 0,
             epoch: 0,
             version: 1,
         }
@@ -88,9 +94,20 @@ impl Interests {
         self.version
     }
 
-    /// What the tree takes, roughly, in bytes.
+    /// What the prefixes take that somebody wants, roughly, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.live_bytes
+    }
+
+    /// Whether anybody wants this very prefix.
+    pub(super) fn is_wanted(&self, class: Class) -> bool {
+        self.node(class).is_some_and(|node| node.wanted > 0)
+    }
+
+    /// What a prefix takes, roughly, in bytes.
+    fn cost(&self, class: Class) -> usize {
+        let nodes = self.up(class).filter_map(|class| self.node(class));
+        OVERHEAD + nodes.map(|node| node.label.len()).sum::<usize>()
     }
 
     /// The class of a topic; `None` if nobody wants it.
@@ -136,28 +153,38 @@ impl Interests {
     /// One more subscriber wants this prefix.
     pub(super) fn add(&mut self, prefix: &[u8]) -> Class {
         let class = self.insert(prefix);
-        let mut first = false;
+        let cost = prefix.len() + OVERHEAD;
+        let (mut first, mut revived) = (false, false);
         if let Some(node) = self.node_mut(class) {
             first = node.wanted == 0;
             node.wanted += 1;
+            revived = std::mem::take(&mut node.dead);
         }
         if first {
             self.live += 1;
+            self.live_bytes += cost;
             self.version += 1;
-            self.bytes += prefix.len() + OVERHEAD;
+        }
+        if revived {
+            self.dead -= 1;
+            self.dead_bytes -= cost;
         }
         class
     }
 
     /// One subscriber less wants this prefix.
     pub(super) fn remove(&mut self, class: Class) {
-        let Some(node) = self.node_mut(class) else {
+        let cost = self.cost(class);
+        let Some(node) = self.node_mut(class).filter(|node| node.wanted > 0) else {
             return;
         };
-        node.wanted = node.wanted.saturating_sub(1);
+        node.wanted -= 1;
         if node.wanted == 0 {
+            node.dead = true;
             self.live -= 1;
+            self.live_bytes -= cost;
             self.dead += 1;
+            self.dead_bytes += cost;
             self.version += 1;
         }
     }
@@ -165,7 +192,8 @@ impl Interests {
     /// Forgets what nobody wants any more, if that is worth it: the new number of each old class
     /// that is still wanted.
     pub(super) fn prune(&mut self) -> Option<Vec<Option<Class>>> {
-        if self.dead < MIN_DEAD.max(self.live) {
+        let few = self.dead < MIN_DEAD.max(self.live);
+        if few && self.dead_bytes < MIN_DEAD_BYTES.max(self.live_bytes) {
             return None;
         }
         let mut new = Self {
@@ -346,7 +374,7 @@ mod tests {
         let mut tree = Interests::default();
         let mut plain: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let mut pruned = 0;
-        for step in 0..4000 {
+        for step in 0..8000 {
             // At first more come than go, then the other way round.
             let adds = if step < 2000 { 6 } else { 1 };
             let text: Vec<u8> = (0..random(7)).map(|_| b'a' + random(3) as u8).collect();
@@ -364,6 +392,8 @@ mod tests {
                 pruned += 1;
                 assert_eq!(numbers.iter().flatten().count(), plain.len());
             }
+            let bytes: usize = plain.keys().map(|prefix| prefix.len() + OVERHEAD).sum();
+            assert_eq!(tree.bytes(), bytes);
             let topic: Vec<u8> = (0..random(9)).map(|_| b'a' + random(3) as u8).collect();
             let among = plain.keys().filter(|prefix| topic.starts_with(prefix));
             let longest = among.max_by_key(|prefix| prefix.len());

@@ -157,7 +157,7 @@ impl<C: Default> Link<C> {
         let kept = self.partial.len();
         if kept + READ / 4 > READ {
             // A large message. It grows with the bytes that come, not with the length announced.
-            let size = self.needed.min(2 * kept).max(kept + READ / 4);
+            let size = self.needed.min(kept + READ).max(kept + READ / 4);
             self.partial.resize(size, 0);
             std::mem::swap(buffer, &mut self.partial);
         } else {
@@ -255,6 +255,20 @@ impl<C: Default> Link<C> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Has these bytes sent by [`write_control`](Self::write_control), behind what waits already.
+    pub(super) fn queue(&mut self, bytes: &[u8]) {
+        if self.control_sent > self.control.len() / 2 {
+            self.control.drain(..self.control_sent);
+            self.control_sent = 0;
+        }
+        self.control.extend_from_slice(bytes);
+    }
+
+    /// How many bytes wait to be sent by it.
+    pub(super) fn unsent(&self) -> usize {
+        self.control.len() - self.control_sent
     }
 
     /// Whether there is nothing for [`write_control`](Self::write_control) to do.

@@ -408,7 +408,7 @@ struct Reader {
 
 impl Reader {
     fn is_inside(&self) -> bool {
-        self.cursor.is_inside() || !self.rest.is_empty()
+        self.cursor.is_inside() || !self.rest.is_empty() || self.too_slow
     }
 
     /// Whether there is nothing in the log for it.
@@ -467,16 +467,17 @@ impl PubRole {
             let shared = Arc::clone(&self.shared);
             let interests = shared.interests();
             for (_, link) in &mut *links {
-                let Some(queued) = link.conn.queued else {
+                let reader = &mut link.conn;
+                if reader.stop.is_none() && reader.queued.is_none() {
                     continue;
-                };
-                let filter = &mut link.conn.filter;
+                }
+                let filter = &mut reader.filter;
                 let new = self.log.count(begin, self.log.end(), &interests, filter);
-                if link.conn.stop.is_some() {
-                    self.lose(&mut link.conn, new);
-                } else {
-                    link.conn.queued = Some(queued + new);
-                    self.keep_up(&interests, &mut link.conn);
+                if reader.stop.is_some() {
+                    self.lose(reader, new);
+                } else if let Some(queued) = reader.queued {
+                    reader.queued = Some(queued + new);
+                    self.keep_up(&interests, reader);
                 }
             }
         }
@@ -595,6 +596,7 @@ impl PubRole {
         let rest = self.log.rest(reader.cursor);
         if self.kept.saturating_add(rest.len()) > self.max_kept {
             reader.too_slow = true;
+            self.lose(reader, 1);
         } else {
             self.kept += rest.len();
             reader.rest = rest.to_vec();
@@ -741,16 +743,24 @@ impl Role for PubRole {
                     return Ok(false);
                 }
                 let bytes = reader.filter.bytes + prefix.len() + OVERHEAD;
-                let all = self.shared.interests().bytes();
+                let mut all = self.shared.interests().bytes();
+                if known.is_some_and(|class| self.shared.interests().is_wanted(class)) {
+                    // One more who wants it takes no more room.
+                    all = 0;
+                }
                 for (bytes, limit) in [(bytes, MAX_SUBSCRIPTIONS), (all, self.max_kept)] {
                     if bytes > limit {
                         return Err(Ended::Subscriptions(limit));
                     }
                 }
                 let first = reader.filter.is_empty();
-                if first && !reader.is_inside() {
-                    // What was sent before anything was subscribed to is not for this one.
-                    reader.cursor = self.log.end();
+                if first {
+                    if !reader.is_inside() {
+                        // What was sent before anything was subscribed to is not for this one.
+                        reader.cursor = self.log.end();
+                    }
+                    reader.stop = None;
+                    reader.queued = reader.queued.map(|_| 0);
                 }
                 let class = self
                     .shared

@@ -171,10 +171,10 @@ impl Replier for NativeReplier {
                 if let Some(question) = driver.role.next() {
                     return Ok(Some(question));
                 }
-                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                    return Ok(None);
-                }
                 driver.turn(deadline).map_err(|_| Error::Closed)?;
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    return Ok(driver.role.next());
+                }
             }
         })??;
         let question = self.question.as_ref();
@@ -195,14 +195,15 @@ impl Replier for NativeReplier {
         self.question = None;
         let limit = self.max_memory;
         self.seat.with(|driver| {
+            let waiting: usize = driver.links.iter().map(|(_, link)| link.unsent()).sum();
             let mut links = driver.links.iter_mut();
             let client = |link: &Link<Client>| link.conn.number == number;
             if let Some((id, link)) = links.find(|(_, link)| client(link)) {
-                if link.control.len().saturating_add(answer.len()) > limit {
+                if link.unsent() > 0 && waiting.saturating_add(answer.len()) > limit {
                     // It asks without listening.
                     driver.end(id, &Ended::TooSlow);
                 } else {
-                    link.control.extend_from_slice(&answer);
+                    link.queue(&answer);
                 }
             }
             driver.turn(Some(Instant::now())).map_err(|_| Error::Closed)
@@ -278,6 +279,9 @@ fn encode(envelope: &[u8], frames: &[&[u8]], limit: usize) -> Result<Vec<u8>, Er
         return Err(Error::TooLarge { size, limit });
     }
     let mut wire = envelope.to_vec();
-    encode_frames(frames, &mut wire);
+    match frames {
+        [] => encode_frames(&[[]], &mut wire),
+        frames => encode_frames(frames, &mut wire),
+    }
     Ok(wire)
 }

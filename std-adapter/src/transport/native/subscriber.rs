@@ -76,14 +76,15 @@ impl NativeSubscriber {
         let deadline = start.checked_add(timeout);
         let batch = &mut self.batch;
         let filled = self.seat.wait(|driver| {
+            // At least once, however short the time is.
             loop {
                 if driver.role.give(batch) {
                     return Ok(true);
                 }
-                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                    return Ok(false);
-                }
                 driver.turn(deadline).map_err(|_| Error::Closed)?;
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    return Ok(driver.role.give(batch));
+                }
             }
         });
         self.next = 0;
