@@ -61,14 +61,18 @@ impl Proxy {
                     continue;
                 };
                 let fate = Arc::new(AtomicU8::new(GOES_ON));
-                for (from, to) in [(&client, &server), (&server, &client)] {
-                    let [from, to] = [from, to].map(|stream| stream.try_clone().unwrap());
+                let ends = [(&client, &server), (&server, &client)]
+                    .map(|(from, to)| [from, to].map(|stream| stream.try_clone().unwrap()));
+                // Known before anything has passed.
+                all.lock().unwrap().push(Connection {
+                    ends: [client, server],
+                    fate: fate.clone(),
+                });
+                count.fetch_add(1, Ordering::Relaxed);
+                for [from, to] in ends {
                     let fate = fate.clone();
                     thread::spawn(move || hand_on(from, to, segment, &fate));
                 }
-                let ends = [client, server];
-                all.lock().unwrap().push(Connection { ends, fate });
-                count.fetch_add(1, Ordering::Relaxed);
             }
         });
         proxy
