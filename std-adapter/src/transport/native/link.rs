@@ -15,8 +15,10 @@ use std::{
 
 /// The longest prefix that a subscriber may ask for, in bytes.
 const MAX_SUBSCRIPTION: usize = 4096;
-/// What the headers of a message's frames may take, besides its bytes.
-const MAX_HEADERS: usize = 64 << 10;
+/// A frame's header, at its longest.
+const MAX_HEADER: usize = 9;
+/// What the headers of a message's frames may take, besides two of them, as a part of its bytes.
+const HEADERS: usize = 64;
 /// Answers to a peer's PINGs pile up to here while it does not read them, in bytes.
 const MAX_ANSWERS: usize = 1 << 10;
 /// How much is read at once, in bytes.
@@ -299,7 +301,9 @@ fn collect(peer: &mut Peer, control: &mut Vec<u8>) {
 pub(super) fn limits(options: &Options) -> Limits {
     let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     Limits {
-        max_message: options.max_message.saturating_add(MAX_HEADERS),
+        max_message: options
+            .max_message
+            .saturating_add(options.max_message / HEADERS + 2 * MAX_HEADER),
         max_subscription: MAX_SUBSCRIPTION,
         handshake_timeout_ms: ms(options.handshake_timeout),
         heartbeat: options.heartbeat.map(|interval| Heartbeat {
