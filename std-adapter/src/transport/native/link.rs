@@ -188,7 +188,8 @@ impl<C: Default> Link<C> {
         let mut at = 0;
         loop {
             let unread = buffer.get(at..end).unwrap_or_default();
-            let input = self.peer.input(unread, now)?;
+            let input = self.peer.input(unread, now);
+            let input = input.map_err(|error| without_headers(error, self.max_message))?;
             at += input.consumed;
             match input.event {
                 Some(event) => {
@@ -276,6 +277,15 @@ impl<C: Default> Link<C> {
     /// Whether there is nothing for [`write_control`](Self::write_control) to do.
     pub(super) fn is_quiet(&self) -> bool {
         self.control.is_empty() && !self.peer.has_output()
+    }
+}
+
+/// Names the limit that the user set in place of the core's, which counts headers.
+fn without_headers(error: PeerError, limit: usize) -> PeerError {
+    match error {
+        PeerError::MessageTooLarge { .. } => PeerError::MessageTooLarge { limit },
+        PeerError::FrameTooLarge { len, .. } => PeerError::FrameTooLarge { len, limit },
+        error => error,
     }
 }
 
