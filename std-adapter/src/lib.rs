@@ -5,6 +5,7 @@
 //! | to publish and to receive | [`publish!`] and [`tail`], or a [`Context`]: [`bus`] |
 //! | sockets | [`transport`]: [`Native`](transport::native::Native), or libzmq with feature `zmq` |
 //! | keys, certificates, trust, a CA | [`crypto`] |
+//! | a site's configuration files | [`config`] |
 //! | the codec alone, or a device on the bus | the crate [`fedmsg_core`] |
 //!
 //! Feature `cli` (on by default) adds what the program `fedmsg` needs; a library user turns it off.
@@ -14,6 +15,7 @@
 pub mod bus;
 #[cfg(feature = "cli")]
 pub mod commands;
+pub mod config;
 pub mod crypto;
 pub mod transport;
 

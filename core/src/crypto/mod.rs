@@ -15,6 +15,18 @@ pub mod pem;
 
 use core::fmt;
 
+/// What of a message a signature covers, and so what its credentials look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Coverage {
+    /// All of it but `certificate` and `signature`, both of which it has, wrapped at 76 columns.
+    #[default]
+    Message,
+    /// The value of `msg` alone, as backend `gpg` does: neither topic, id nor time are protected.
+    /// There is no `certificate`, and the signature is one line.
+    Msg,
+}
+
 /// Signs messages with one key, as one sender.
 pub trait Signer {
     /// Value of the message's `crypto` field, such as `x509-p256`.
@@ -35,6 +47,11 @@ pub trait Signer {
     /// [`SignError::BufferTooSmall`] if `out` is shorter than
     /// [`max_signature_len`](Self::max_signature_len); [`SignError::Key`] if the key cannot sign.
     fn sign(&self, message: &[&[u8]], out: &mut [u8]) -> Result<usize, SignError>;
+
+    /// What its signatures cover. With [`Coverage::Msg`] the certificate field is not used.
+    fn coverage(&self) -> Coverage {
+        Coverage::Message
+    }
 }
 
 /// Judges signatures by one backend's rules.
@@ -56,6 +73,12 @@ pub trait Verifier {
         at: u64,
         name: &'n mut [u8],
     ) -> Result<&'n str, Refusal>;
+
+    /// What the signatures that it judges cover. With [`Coverage::Msg`] there need be no
+    /// certificate: it is empty then.
+    fn coverage(&self) -> Coverage {
+        Coverage::Message
+    }
 }
 
 /// Why a message could not be signed.

@@ -8,7 +8,7 @@
 use super::{Error, Output};
 use crate::{
     crypto::{
-        Refusal, Signer, Verifier,
+        Coverage, Refusal, Signer, Verifier,
         base64::{self, Wrapping},
     },
     json::{self, Members},
@@ -52,6 +52,11 @@ pub enum Invalid {
     Refused(Refusal),
     /// The body's `topic` is not the topic of frame 0.
     Topic,
+    /// The routing policy does not name the signer among those who may send on this topic.
+    NotPermitted,
+    /// The routing policy says nothing about this topic, and topics that it does not name are
+    /// refused (nitpicky).
+    NoPolicy,
 }
 
 impl fmt::Display for Invalid {
@@ -68,6 +73,8 @@ impl fmt::Display for Invalid {
             Self::Base64(member) => write!(f, "'{member}' is not base64"),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Topic => f.write_str("the topic in the message is not the one it was sent under"),
+            Self::NotPermitted => f.write_str("the signer may not send on this topic"),
+            Self::NoPolicy => f.write_str("nobody may send on this topic: no policy names it"),
         }
     }
 }
@@ -80,7 +87,8 @@ impl core::error::Error for Invalid {}
 /// [`json::canonicalize`]'s room for members, and a signature.
 ///
 /// # Errors
-/// [`Error::Json`], [`Error::NotAnObject`], [`Error::BufferTooSmall`] or [`Error::Sign`].
+/// [`Error::Json`], [`Error::NotAnObject`], [`Error::NoMsg`], [`Error::BufferTooSmall`] or
+/// [`Error::Sign`].
 pub fn sign_text<S: Signer + ?Sized>(
     text: &[u8],
     signer: &S,
@@ -95,7 +103,8 @@ pub fn sign_text<S: Signer + ?Sized>(
     // Behind it: the value of `crypto`, the signature, and its base64.
     let mut behind = Output::new(rest);
     let max = signer.max_signature_len();
-    let field_len = base64::encoded_len(max, Wrapping::JsonLines);
+    let wrapping = wrapping(signer.coverage());
+    let field_len = base64::encoded_len(max, wrapping);
     let crypto_len = behind
         .value(signer.backend())
         .and_then(|()| {
@@ -107,20 +116,21 @@ pub fn sign_text<S: Signer + ?Sized>(
         .map_err(|error| error.behind(len))?;
     let (crypto, rest) = rest.split_at_mut_checked(crypto_len).unwrap_or_default();
     let (signature, field) = rest.split_at_mut_checked(max).unwrap_or_default();
-    let signed = message.signed(Some(crypto));
+    let signed = message.covered(signer.coverage(), Some(crypto)).ok_or(Error::NoMsg)?;
     let len = signer
         .sign(signed.as_slices(), signature)
         .map_err(Error::Sign)?;
     let signature = signature.get(..len).unwrap_or_default();
     // There is room for the longest.
-    let len = base64::encode(signature, Wrapping::JsonLines, field).unwrap_or_default();
+    let len = base64::encode(signature, wrapping, field).unwrap_or_default();
     let field = field.get(..len).unwrap_or_default();
 
     let mut output = Output::new(out);
-    for piece in message
-        .with(signer.certificate_field(), crypto, field)
-        .as_slices()
-    {
+    let certificate = match signer.coverage() {
+        Coverage::Message => Some(signer.certificate_field()),
+        Coverage::Msg => None,
+    };
+    for piece in message.with(certificate, crypto, field).as_slices() {
         output.raw(piece)?;
     }
     Ok(output.len)
@@ -166,9 +176,9 @@ pub fn validate<'s>(
         .iter()
         .find(|verifier| verifier.backend().as_bytes() == backend)
         .ok_or(Invalid::Refused(Refusal::Backend))?;
-    let certificate = match message.certificate {
-        None if backend == b"gpg" => &[][..],
-        certificate => text(certificate, "certificate")?,
+    let certificate = match verifier.coverage() {
+        Coverage::Message => text(message.certificate, "certificate")?,
+        Coverage::Msg => &[],
     };
 
     // Of what is left of the scratch buffer, so much more would have to be there.
@@ -177,14 +187,15 @@ pub fn validate<'s>(
     };
     let (signature, rest) = decode(signature, "signature", rest, too_small)?;
     let (certificate, rest) = decode(certificate, "certificate", rest, too_small)?;
-    // The name is at most as long as the certificate that it is in.
-    if rest.len() < certificate.len() {
-        return Err(too_small(rest, certificate.len()));
+    // The name is at most as long as the certificate that it is in, or else a fingerprint.
+    let name_len = certificate.len().max(MAX_NAME_WITHOUT_CERTIFICATE);
+    if rest.len() < name_len {
+        return Err(too_small(rest, name_len));
     }
-    let (name, rest) = rest
-        .split_at_mut_checked(certificate.len())
-        .unwrap_or_default();
-    let signed = message.signed(message.crypto);
+    let (name, rest) = rest.split_at_mut_checked(name_len).unwrap_or_default();
+    let signed = message
+        .covered(verifier.coverage(), message.crypto)
+        .ok_or(Invalid::Missing("msg"))?;
     let signer = verifier
         .verify(signed.as_slices(), signature, certificate, at, name)
         .map_err(Invalid::Refused)?;
@@ -228,6 +239,17 @@ fn decode<'o>(
     Ok((decoded, rest))
 }
 
+/// How a signature of this kind is written.
+pub(super) fn wrapping(coverage: Coverage) -> Wrapping {
+    match coverage {
+        Coverage::Message => Wrapping::JsonLines,
+        Coverage::Msg => Wrapping::None,
+    }
+}
+
+/// Room for the name of a signer that has no certificate: a fingerprint in hexadecimal.
+const MAX_NAME_WITHOUT_CERTIFICATE: usize = 64;
+
 /// The members that make a message signed, in canonical order.
 const CREDENTIALS: [&str; 3] = ["certificate", "crypto", "signature"];
 
@@ -240,6 +262,7 @@ struct Message<'m> {
     certificate: Option<&'m [u8]>,
     crypto: Option<&'m [u8]>,
     signature: Option<&'m [u8]>,
+    msg: Option<&'m [u8]>,
     topic: Option<&'m [u8]>,
 }
 
@@ -254,8 +277,10 @@ impl<'m> Message<'m> {
                 "crypto" => message.crypto = Some(member.value),
                 "signature" => message.signature = Some(member.value),
                 key => {
-                    if key == "topic" {
-                        message.topic = Some(member.value);
+                    match key {
+                        "msg" => message.msg = Some(member.value),
+                        "topic" => message.topic = Some(member.value),
+                        _ => {}
                     }
                     let before =
                         |credential: &&&str| json::compare_keys(credential, key) == Ordering::Less;
@@ -275,7 +300,23 @@ impl<'m> Message<'m> {
         Some(message)
     }
 
-    /// The text that a signature covers, in pieces, with `crypto` as that member's value.
+    /// The text that a signature covers, in pieces, with `crypto` as that member's value; `None`
+    /// if there is no `msg` and that is what it covers.
+    fn covered<'p>(&self, coverage: Coverage, crypto: Option<&'p [u8]>) -> Option<Pieces<'p>>
+    where
+        'm: 'p,
+    {
+        match coverage {
+            Coverage::Message => Some(self.signed(crypto)),
+            Coverage::Msg => {
+                let mut pieces = Pieces::new();
+                pieces.push(self.msg?);
+                Some(pieces)
+            }
+        }
+    }
+
+    /// All of it but `certificate` and `signature`.
     fn signed<'p>(&self, crypto: Option<&'p [u8]>) -> Pieces<'p>
     where
         'm: 'p,
@@ -293,14 +334,21 @@ impl<'m> Message<'m> {
     }
 
     /// The whole message in pieces, with these credentials.
-    fn with<'p>(&self, certificate: &'p [u8], crypto: &'p [u8], signature: &'p [u8]) -> Pieces<'p>
+    fn with<'p>(
+        &self,
+        certificate: Option<&'p [u8]>,
+        crypto: &'p [u8],
+        signature: &'p [u8],
+    ) -> Pieces<'p>
     where
         'm: 'p,
     {
         let mut pieces = Pieces::new();
         let [before_certificate, before_crypto, before_signature, after] = self.runs;
         pieces.members(&[before_certificate]);
-        pieces.members(&[b"\"certificate\":\"", certificate, b"\""]);
+        if let Some(certificate) = certificate {
+            pieces.members(&[b"\"certificate\":\"", certificate, b"\""]);
+        }
         pieces.members(&[before_crypto]);
         pieces.members(&[b"\"crypto\":", crypto]);
         pieces.members(&[before_signature]);

@@ -1,13 +1,11 @@
 //! The envelope: what every message carries besides its `msg`, and how both become two frames.
 
-use super::{Error, MessageId, Output};
+use super::{Error, MessageId, Output, credentials::wrapping};
 use crate::{
-    crypto::{
-        Signer,
-        base64::{self, Wrapping},
-    },
+    crypto::{Coverage, Signer, base64},
     json,
 };
+use core::ops::Range;
 use serde::Serialize;
 
 /// What a message carries besides its `msg`.
@@ -178,17 +176,23 @@ impl<'a> Envelope<'a> {
     where
         'a: 'e,
     {
-        const AFTER_CERTIFICATE: usize = b"\",".len();
         const SIGNATURE: &[u8] = b",\"signature\":\"";
 
+        let coverage = signer.coverage();
+        let wrapping = wrapping(coverage);
+        let (before, certificate): (&[u8], _) = match coverage {
+            Coverage::Message => (b"\",", Some(signer.certificate_field())),
+            Coverage::Msg => (b"{", None),
+        };
         let mut output = Output::new(out);
-        output.raw(b"\",\"crypto\":")?;
+        output.raw(before)?;
+        output.raw(b"\"crypto\":")?;
         output.value(signer.backend())?;
         output.raw(b",\"i\":")?;
-        self.write_upper(msg, &mut output)?;
+        let msg = self.write_upper(msg, &mut output)?;
         let upper_end = output.len;
         output.raw(SIGNATURE)?;
-        let gap = base64::encoded_len(signer.max_signature_len(), Wrapping::JsonLines);
+        let gap = base64::encoded_len(signer.max_signature_len(), wrapping);
         output.take(gap)?;
         output.raw(b"\"")?;
         let lower_start = output.len;
@@ -201,19 +205,21 @@ impl<'a> Envelope<'a> {
             .out
             .split_at_mut_checked(lower_end)
             .unwrap_or_default();
-        let upper = written
-            .get(AFTER_CERTIFICATE..upper_end)
-            .unwrap_or_default();
-        let lower = written.get(lower_start..lower_end).unwrap_or_default();
-        let len = signer
-            .sign(&[b"{", upper, lower], signature)
-            .map_err(Error::Sign)?;
+        let part = |range| written.get(range).unwrap_or_default();
+        let len = match coverage {
+            Coverage::Message => {
+                let upper = part(before.len()..upper_end);
+                signer.sign(&[b"{", upper, part(lower_start..lower_end)], signature)
+            }
+            Coverage::Msg => signer.sign(&[part(msg)], signature),
+        }
+        .map_err(Error::Sign)?;
 
         let signature = signature.get(..len).unwrap_or_default();
         let field = written
             .get_mut(upper_end + SIGNATURE.len()..)
             .unwrap_or_default();
-        let used = base64::encode(signature, Wrapping::JsonLines, field)
+        let used = base64::encode(signature, wrapping, field)
             .map_err(|_| Error::BufferTooSmall { needed: lower_end })?;
         output.len = lower_end;
         if used < gap {
@@ -224,20 +230,22 @@ impl<'a> Envelope<'a> {
         }
         Ok(Encoded {
             topic: self.topic,
-            certificate: Some(signer.certificate_field()),
+            certificate,
             text: output.filled(0),
         })
     }
 
-    /// From the value of `i` up to where `signature` belongs.
+    /// From the value of `i` up to where `signature` belongs; where the value of `msg` is.
     fn write_upper<P: Payload + ?Sized>(
         &self,
         msg: &P,
         output: &mut Output<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Range<usize>, Error> {
         output.value(&self.i)?;
         output.raw(b",\"msg\":")?;
+        let msg_start = output.len;
         output.value(msg)?;
+        let msg = msg_start..output.len;
         output.raw(b",\"msg_id\":\"")?;
         output.raw(self.msg_id.as_bytes())?;
         output.raw(b"\"")?;
@@ -245,7 +253,7 @@ impl<'a> Envelope<'a> {
             output.raw(b",\"seq_id\":")?;
             output.value(&seq_id)?;
         }
-        Ok(())
+        Ok(msg)
     }
 
     /// What follows `signature`.

@@ -34,6 +34,8 @@ pub enum Error {
     Json(json::Error),
     /// The text is JSON, but no object.
     NotAnObject,
+    /// The message has no `msg`, and that is all that the signer signs.
+    NoMsg,
     /// The signer failed.
     Sign(SignError),
 }
@@ -68,6 +70,7 @@ impl fmt::Display for Error {
             }
             Self::Json(error) => error.fmt(f),
             Self::NotAnObject => f.write_str("the message is no JSON object"),
+            Self::NoMsg => f.write_str("the message has no 'msg'"),
             Self::Sign(error) => error.fmt(f),
         }
     }
