@@ -58,8 +58,9 @@ pub(crate) fn codec_panics(build: &Build) -> Vec<String> {
 
 /// The page.
 pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) -> String {
+    // Of several versions the newest: what hosts link may bring older ones.
     let version = |package: &str| {
-        lock.split("[[package]]")
+        lock.rsplit("[[package]]")
             .find(|entry| entry.contains(&format!("\nname = \"{package}\"\n")))
             .and_then(|entry| entry.split_once("\nversion = \""))
             .and_then(|(_, rest)| rest.split_once('"'))
