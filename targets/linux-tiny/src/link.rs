@@ -15,6 +15,7 @@ use std::{
 };
 
 use fedmsg_core::{
+    LinkError,
     crypto::Signer,
     message::{Envelope, Payload},
     publisher::Publisher,
@@ -31,6 +32,8 @@ pub(crate) struct Link<'b> {
     places: [Option<Socket>; PLACES],
     /// How many connections there were.
     connections: u64,
+    /// How many were cut off in the middle of a message that the ring had to let go.
+    cut_off: u64,
     /// Why the last connection ended or could not be made.
     trouble: Option<String>,
     start: Instant,
@@ -82,6 +85,7 @@ impl<'b> Link<'b> {
             side,
             places: [const { None }; PLACES],
             connections: 0,
+            cut_off: 0,
             trouble: None,
             start: Instant::now(),
         }
@@ -170,14 +174,16 @@ impl<'b> Link<'b> {
         // Closing a socket with something unread in it takes back what is still under way. So it is
         // read from until the peer has ended the connection too.
         self.until(GOODBYE, |link| link.places.iter().all(Option::is_none));
-        match (slow, self.publisher.lost()) {
+        if slow > 0 {
+            let within = patience.as_secs_f64();
+            return Err(format!(
+                "{slow} subscribers had not taken everything within {within} s (see --linger)"
+            ));
+        }
+        match (self.cut_off, self.publisher.lost()) {
             (0, 0) => Ok(()),
-            (0, lost) => Err(format!(
-                "{lost} messages did not reach a subscriber that was too slow for them"
-            )),
-            (slow, _) => Err(format!(
-                "{slow} subscribers had not taken everything within {} s (see --linger)",
-                patience.as_secs_f64()
+            (cut_off, lost) => Err(format!(
+                "subscribers were too slow: {cut_off} cut off, {lost} messages lost by others"
             )),
         }
     }
@@ -227,6 +233,8 @@ impl<'b> Link<'b> {
                 Ok(moved) => busy |= moved,
                 Err(trouble) => {
                     *socket = None;
+                    let last = self.publisher.outgoing(place);
+                    self.cut_off += u64::from(matches!(last, Err(LinkError::TooSlow)));
                     self.publisher.close(place);
                     self.trouble = Some(trouble);
                     busy = true;
@@ -355,17 +363,16 @@ impl Socket {
         let checked = publisher.tick(place, now);
         checked.map_err(text)?;
         for _ in 0..TURNS {
-            while let Some(room) = CHUNK
-                .checked_sub(self.unsent.len())
-                .filter(|room| *room > 0)
-            {
+            loop {
+                // Asked even where there is no room: for whether the ring is past it.
                 let bytes = publisher.outgoing(place).map_err(text)?;
+                let room = CHUNK.saturating_sub(self.unsent.len());
                 let bytes = bytes.get(..room).unwrap_or(bytes);
-                let len = bytes.len();
-                self.unsent.extend(bytes);
-                if len == 0 {
+                if bytes.is_empty() {
                     break;
                 }
+                self.unsent.extend(bytes);
+                let len = bytes.len();
                 let sent = publisher.sent(place, len);
                 sent.map_err(text)?;
             }
