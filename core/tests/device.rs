@@ -221,6 +221,14 @@ fn each_subscriber_gets_what_it_asked_for_once_it_has_asked() {
         odd.poll();
         if turn == 50 {
             assert_eq!(publisher.subscribers(), 2);
+            for (link, topic, wanted) in [
+                (0, "any", true),
+                (1, "lab.odd", true),
+                (1, "any", false),
+                (2, "any", false),
+            ] {
+                assert_eq!(publisher.wants(link, topic), wanted, "{link} {topic}");
+            }
             (2..6).for_each(|i| publish(&mut publisher, i));
         }
     }

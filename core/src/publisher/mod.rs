@@ -155,6 +155,12 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             .count()
     }
 
+    /// Whether a connection's peer has subscribed to messages of this topic.
+    pub fn wants(&self, link: usize, topic: &str) -> bool {
+        let link = self.links.get(link).and_then(Option::as_ref);
+        link.is_some_and(|link| link.prefixes.matches(topic.as_bytes()))
+    }
+
     /// How many messages subscribers have lost because they were too slow, all together, wanted
     /// by their subscriptions or not.
     pub fn lost(&self) -> u64 {
