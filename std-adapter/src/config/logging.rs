@@ -8,7 +8,7 @@ use chrono::{DateTime, Local, format::StrftimeItems};
 use log::{Level, LevelFilter};
 use serde_json::Value;
 
-use super::{Config, Error};
+use super::{Config, Error, dotted};
 
 /// How the commands' log lines look and where they go, as `logging` in the configuration says for
 /// the logger `fedmsg` and its first handler that writes to a stream.
@@ -61,15 +61,10 @@ impl Logging {
             Some(value)
         };
         let wrong = |place: &[&str], found: &Value, expected| {
-            let mut key = String::from("logging");
-            for step in place {
-                key.push('.');
-                key.push_str(step);
-            }
             let place: Vec<_> = ["logging"].iter().chain(place).copied().collect();
             Error::Type {
-                key,
                 origin: config.origin_of(&place).clone(),
+                key: dotted(place),
                 found: found.to_string(),
                 expected,
             }
