@@ -1,13 +1,15 @@
 //! Configuration files as Python fedmsg 1.1.7 reads them, and what its `fedmsg-config` prints.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::{Duration, SystemTime},
 };
 
-use fedmsg::config::Config;
+use fedmsg::config::{Config, Logging};
 use fedmsg_tests::python::environment;
+use log::Level;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -275,6 +277,75 @@ fn what_the_peer_takes_is_taken_and_what_it_refuses_is_refused() {
             assert!(same, "{what}: {ours} and {theirs}");
         }
     }
+}
+
+#[test]
+fn log_lines_are_pythons_and_their_time_is_local() {
+    // This zone is in no data base; a process takes it up only when it starts.
+    const ZONE: &str = "NPT-5:45";
+    if env::var_os("TZ").is_none_or(|zone| zone != ZONE) {
+        let name = "log_lines_are_pythons_and_their_time_is_local";
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("TZ", ZONE)
+            .output()
+            .unwrap();
+        let told = text([output.stdout, output.stderr].concat());
+        return assert!(told.contains("1 passed"), "{told}");
+    }
+    let formats = [
+        (
+            "[%(asctime)s][%(name)10s %(levelname)7s] %(message)s",
+            json!("%Y-%m-%d %H:%M:%S"),
+        ),
+        ("%(asctime)s %(message)s", json!(null)),
+        ("%(levelname)-10s|%(name)-20s|%(message)s", json!(null)),
+        (
+            "100%% %(message)s %(asctime)25s",
+            json!("%d/%b/%y %j %I:%M %p"),
+        ),
+    ];
+    let records = [
+        ("fedmsg.commands", Level::Info, 20),
+        ("fedmsg", Level::Warn, 30),
+        ("x", Level::Error, 40),
+        ("moksha.hub", Level::Debug, 10),
+    ];
+    let script = r#"
+import json, logging, sys
+for format, datefmt in json.loads(sys.argv[1]):
+    for name, level in json.loads(sys.argv[2]):
+        record = logging.LogRecord(name, level, "", 0, "h\u00e9llo", (), None)
+        record.created, record.msecs = 1795590605.25, 250.0
+        print(logging.Formatter(format, datefmt).format(record))
+"#;
+    let output = Command::new("python3")
+        .args([
+            "-c",
+            script,
+            &json!(formats).to_string(),
+            &json!(records.map(|(name, _, number)| (name, number))).to_string(),
+        ])
+        .env("PYTHONIOENCODING", "utf-8")
+        .output()
+        .expect("this test needs python3");
+    let theirs = text(output.stdout);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_590_605_250);
+    let mut ours = String::new();
+    for (format, datefmt) in formats {
+        let config = json!({
+            "formatters": {"f": {"format": format, "datefmt": datefmt}},
+            "handlers": {"h": {"class": "logging.StreamHandler", "formatter": "f"}},
+            "loggers": {"fedmsg": {"level": "DEBUG", "handlers": ["h"]}},
+        });
+        let config = Config::from_values([("logging".to_owned(), config)].into_iter().collect());
+        let logging = Logging::from_config(&config.unwrap()).unwrap();
+        for (name, level, _) in records {
+            ours += &logging.format(name, level, "h\u{e9}llo", now);
+            ours += "\n";
+        }
+    }
+    assert_eq!(ours, theirs);
 }
 
 /// A home directory with a working directory in it.
