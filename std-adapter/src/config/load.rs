@@ -361,13 +361,14 @@ fn contents(path: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<u8>, Error> 
         path: path.to_owned(),
         source,
     };
-    let mut file = fs::File::open(path).map_err(unreadable)?;
-    let found = file.metadata().map_err(unreadable)?;
+    // Asked before it is opened, which might wait for the other end of a pipe.
+    let found = fs::metadata(path).map_err(unreadable)?;
     if !found.is_file() {
         return Err(unreadable(io::Error::other("not a file")));
     }
     let mut text = Vec::new();
-    file.by_ref()
+    fs::File::open(path)
+        .map_err(unreadable)?
         .take(MAX_FILE + 1)
         .read_to_end(&mut text)
         .map_err(unreadable)?;

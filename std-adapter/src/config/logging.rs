@@ -8,7 +8,7 @@ use chrono::{DateTime, Local, format::StrftimeItems};
 use log::{Level, LevelFilter};
 use serde_json::Value;
 
-use super::{Config, Error, dotted};
+use super::{Config, Error, dotted, schema};
 
 /// How the commands' log lines look and where they go, as `logging` in the configuration says for
 /// the logger `fedmsg` and its first handler that writes to a stream.
@@ -65,7 +65,7 @@ impl Logging {
             Error::Type {
                 origin: config.origin_of(&place).clone(),
                 key: dotted(place),
-                found: found.to_string(),
+                found: schema::described(found),
                 expected,
             }
         };
@@ -327,27 +327,27 @@ mod tests {
         for (made, error) in [
             (
                 with(json!("LOUD"), bare.clone(), Value::Null),
-                "loggers.fedmsg.level is \"LOUD\"",
+                "loggers.fedmsg.level is the text \"LOUD\"",
             ),
             (
                 with(json!(1), json!("%message"), Value::Null),
-                "formatters.f.format is \"%message\"",
+                "formatters.f.format is the text \"%message\"",
             ),
             (
                 with(json!(1), json!("%(name"), Value::Null),
-                "formatters.f.format is \"%(name\"",
+                "formatters.f.format is the text \"%(name\"",
             ),
             (
                 with(json!(1), json!("%(name)9999s"), Value::Null),
-                "formatters.f.format is \"%(name)9999s\"",
+                "formatters.f.format is the text \"%(name)9999s\"",
             ),
             (
                 with(json!(1), json!(5), Value::Null),
-                "formatters.f.format is 5",
+                "formatters.f.format is the number 5",
             ),
             (
                 with(json!(1), bare, json!("%Q")),
-                "formatters.f.datefmt is \"%Q\"",
+                "formatters.f.datefmt is the text \"%Q\"",
             ),
         ] {
             assert_eq!(made.unwrap_err(), format!("program: logging.{error}"));

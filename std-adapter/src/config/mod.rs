@@ -95,6 +95,7 @@ struct Layer {
 
 /// Who set a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// Nobody: it is fedmsg's default.
     Default,

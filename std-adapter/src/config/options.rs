@@ -100,3 +100,52 @@ fn seconds(text: &str) -> Result<f64, String> {
         _ => Err("not a number of seconds from 0 to 4294967295".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use serde_json::json;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn every_option_sets_its_key() {
+        let args = "x --io-threads 2 --topic-prefix a.b --post-init-sleep 0.25 --config-filename c.py \
+            --print-config --timeout 3 --high-water-mark 4 --linger 5";
+        let options = Cli::parse_from(args.split_whitespace()).options;
+        let loader = options.loader();
+        assert_eq!(loader.files, [PathBuf::from("c.py")]);
+        assert!(options.print_config);
+        assert_eq!(
+            Value::from(loader.overrides),
+            json!({
+                "io_threads": 2, "topic_prefix": "a.b", "post_init_sleep": 0.25, "timeout": 3.0,
+                "high_water_mark": 4, "zmq_linger": 5,
+            })
+        );
+        assert!(Cli::parse_from(["x"]).options.loader().overrides.is_empty());
+    }
+
+    #[test]
+    fn a_wrong_option_is_refused_by_its_name() {
+        for (option, value) in [
+            ("--io-threads", "-1"),
+            ("--topic-prefix", ""),
+            ("--post-init-sleep", "nan"),
+            ("--timeout", "inf"),
+            ("--timeout", "5e9"),
+            ("--high-water-mark", "0.5"),
+            ("--linger", "4294967296"),
+        ] {
+            let error = Cli::try_parse_from(["x", &format!("{option}={value}")])
+                .err()
+                .unwrap();
+            assert!(error.to_string().contains(option), "{error}");
+        }
+    }
+}

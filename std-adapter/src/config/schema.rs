@@ -209,25 +209,34 @@ fn expand_home(value: &mut Value) {
 }
 
 fn mismatch(kind: Kind, value: &Value) -> Mismatch {
+    // What should be a number or a flag is no secret; what should be a list may be one.
     let found = match value {
-        Value::Null => "none".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => format!("the number {number}"),
-        // What should be a number or a flag is no secret; what should be a list may be one.
-        Value::String(text)
-            if matches!(kind, Kind::Bool | Kind::Int | Kind::Port | Kind::Seconds) =>
+        Value::String(_)
+            if !matches!(kind, Kind::Bool | Kind::Int | Kind::Port | Kind::Seconds) =>
         {
-            let start: String = text.chars().take(MAX_SHOWN).collect();
-            format!("the text {start:?}")
+            "text".to_owned()
         }
-        Value::String(_) => "text".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a dictionary".to_owned(),
+        value => described(value),
     };
     Mismatch {
         path: Vec::new(),
         found,
         expected: kind.expected(),
+    }
+}
+
+/// A value in an error: of text the beginning, of lists and dictionaries nothing.
+pub(super) fn described(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => {
+            let start: String = text.chars().take(MAX_SHOWN).collect();
+            format!("the text {start:?}")
+        }
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a dictionary".to_owned(),
     }
 }
 
@@ -255,7 +264,7 @@ const OTHERS: [&str; 14] = [
     "stomp_user",
 ];
 
-/// Every key, in the order in which a configuration shows them.
+/// Every key.
 pub(super) const KEYS: &[Key] = &[
     key("topic_prefix", Kind::Text, r#""com.example""#),
     // Without a value of its own it is made from topic_prefix.
