@@ -208,8 +208,10 @@ impl Loader {
                 Err(reason) => config.warnings.push(Warning::Unresolved { domain, reason }),
             }
         }
-        let mut values = Map::new();
-        values.insert("endpoints".into(), found.into());
+        if found.is_empty() {
+            return;
+        }
+        let values = Map::from_iter([("endpoints".to_owned(), found.into())]);
         merge(&mut config.values, &values);
         config.layers.push(Layer {
             origin: Origin::Srv,
@@ -276,17 +278,14 @@ pub(super) fn assemble(mut layers: Vec<Layer>, defaults: bool) -> (Config, Vec<E
         warnings,
     };
     let errors = errors.into_iter().map(|(key, mismatch)| {
-        let mut place = vec![key];
+        let path = mismatch.path.iter().map(String::as_str);
+        let place: Vec<_> = [key].into_iter().chain(path).collect();
         // A list is set as a whole.
-        let steps = mismatch.path.iter().map(String::as_str);
-        place.extend(steps.take_while(|step| !step.starts_with('[')));
+        let list = place.iter().position(|step| step.starts_with('['));
+        let set = place.get(..list.unwrap_or(place.len())).unwrap_or_default();
         Error::Type {
-            origin: config.origin_of(&place).clone(),
-            key: dotted(
-                [key]
-                    .into_iter()
-                    .chain(mismatch.path.iter().map(String::as_str)),
-            ),
+            origin: config.origin_of(set).clone(),
+            key: dotted(place),
             found: mismatch.found,
             expected: mismatch.expected,
         }
@@ -326,33 +325,24 @@ fn srv_endpoints(config: &Config) -> Vec<String> {
     domains.map(str::to_owned).collect()
 }
 
-/// The configuration files in a folder, in the order of their names. A folder that is not there has
-/// none.
+/// The configuration files in a folder, in the order of their names. None if there is no such folder,
+/// or if it cannot be told: a daemon may have been started in another user's directory.
 fn in_folder(folder: PathBuf) -> Result<Vec<PathBuf>, Error> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
     let listed = fs::read_dir(&folder).and_then(|entries| {
         let paths = entries.map(|entry| entry.map(|entry| entry.path()));
         paths.collect::<io::Result<Vec<_>>>()
     });
-    match listed {
-        Ok(mut paths) => {
-            // What an editor leaves for its own use is often a link to nothing.
-            paths.retain(|path| (is_toml(path) || has_ending(path, "py")) && path.is_file());
-            paths.sort();
-            Ok(paths)
-        }
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(Vec::new())
-        }
-        Err(source) => Err(Error::Unreadable {
-            path: folder,
-            source,
-        }),
-    }
+    let mut paths = listed.map_err(|source| Error::Unreadable {
+        path: folder,
+        source,
+    })?;
+    // What an editor leaves for its own use is often a link to nothing.
+    paths.retain(|path| (is_toml(path) || has_ending(path, "py")) && path.is_file());
+    paths.sort();
+    Ok(paths)
 }
 
 /// What stands in a file; and whether somebody else may have written it.
