@@ -30,3 +30,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/bus.md")]
 struct Bus;
+
+/// And those of the configuration's page.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/config.md")]
+struct Configuration;
