@@ -34,6 +34,7 @@ mod ca;
 mod canonicalize;
 mod check;
 mod completions;
+mod config;
 mod demo;
 mod filter;
 mod links;
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
         Program::Fedmsg(cli) => ("fedmsg ", cli.command),
         Program::Announce(args) => ("fedmsg-", Command::Announce(args)),
         Program::Check(args) => ("fedmsg-", Command::Check(args)),
+        Program::Config(args) => ("fedmsg-", Command::Config(args)),
         Program::Logger(args) => ("fedmsg-", Command::Logger(args)),
         Program::Tail(args) => ("fedmsg-", Command::Tail(args)),
         Program::Trigger(args) => ("fedmsg-", Command::Trigger(args)),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Canonicalize(args) => with(name("canonicalize"), |_| canonicalize::run(&args)),
         Command::Check(args) => with(name("check"), |_| check::run(&args)),
         Command::Completions(args) => with(name("completions"), |_| completions::run(&args)),
+        Command::Config(args) => with(name("config"), |_| config::run(&args)),
         Command::Demo(args) => with(name("demo"), |_| demo::run(&args)),
         Command::Links(args) => with(name("links"), |_| links::run(&args)),
         Command::Logger(args) => with(name("logger"), |name| logger::run(&args, name)),
@@ -98,6 +101,8 @@ enum Program {
     Announce(announce::Args),
     #[command(name = "fedmsg-check")]
     Check(check::Args),
+    #[command(name = "fedmsg-config")]
+    Config(config::Args),
     #[command(name = "fedmsg-logger")]
     Logger(logger::Args),
     #[command(name = "fedmsg-tail")]
@@ -121,6 +126,7 @@ enum Command {
     Canonicalize(canonicalize::Args),
     Check(check::Args),
     Completions(completions::Args),
+    Config(config::Args),
     Demo(demo::Args),
     Links(links::Args),
     Logger(logger::Args),
