@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fedmsg_core::message::{self, Encoded, Envelope, MessageId, Payload, Topic};
+use fedmsg_core::{
+    crypto::Signer,
+    message::{self, Encoded, Envelope, MessageId, Payload, Topic},
+};
 use rand::TryRng as _;
 
 use super::{Error, RELAY_INBOUND, Settings, Tail, TailOptions, now};
@@ -181,6 +184,8 @@ impl<T: Transport> Context<T> {
             username: self.username.as_deref(),
             seq_id: None,
         };
+        let signer = self.settings.signer.as_deref();
+        let signer: Option<&dyn Signer> = signer.map(|signer| signer.current().unwrap_or(signer));
         let limit = self.settings.transport.max_message;
         // Taken out for as long as it is used: a message may publish another while it is written.
         let mut buffer = BUFFER.take();
@@ -189,8 +194,8 @@ impl<T: Transport> Context<T> {
         }
         let taken = loop {
             let len = buffer.len();
-            let encoded = match &self.settings.signer {
-                Some(signer) => envelope.encode_signed(msg, &**signer, &mut buffer),
+            let encoded = match signer {
+                Some(signer) => envelope.encode_signed(msg, signer, &mut buffer),
                 None => envelope.encode(msg, &mut buffer),
             };
             let refused = match encoded {

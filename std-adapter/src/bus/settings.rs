@@ -9,7 +9,7 @@ use fedmsg_core::{
 
 use super::Error;
 use crate::{
-    crypto::{Scratch, Trust},
+    crypto::{Scratch, Trust, Validator},
     transport::{Endpoint, Options},
 };
 
@@ -70,7 +70,7 @@ pub struct Settings {
     pub transport: Options,
     /// Signs what is published.
     pub signer: Option<Arc<dyn Signer + Send + Sync>>,
-    /// Judges what arrives: a [`Trust`], or what else implements the trait.
+    /// Judges what arrives: a [`Validator`], a [`Trust`], or what else implements the trait.
     pub validator: Option<Arc<dyn Validate>>,
     /// What a tail does with a message that is not to be believed, or is no fedmsg message.
     pub refused: Refused,
@@ -112,6 +112,18 @@ impl Validate for Trust {
     ) -> Result<Valid<'s>, Invalid> {
         let verifiers = [&self.p256() as _, &self.x509() as _];
         scratch.validate(Some(topic.as_bytes()), body, &verifiers, at)
+    }
+}
+
+impl Validate for Validator {
+    fn validate<'s>(
+        &self,
+        topic: &str,
+        body: &[u8],
+        at: u64,
+        scratch: &'s mut Scratch,
+    ) -> Result<Valid<'s>, Invalid> {
+        self.validate_at(Some(topic), body, at, scratch)
     }
 }
 
