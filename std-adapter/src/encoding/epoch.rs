@@ -195,7 +195,7 @@ impl FromEpoch for jiff::Timestamp {
 }
 
 #[cfg(feature = "jiff")]
-impl ToEpoch for jiff::Zoned {
+impl ToEpoch for jiff::ZonedDateTime {
     fn to_epoch(&self) -> i64 {
         self.timestamp().to_epoch()
     }
@@ -262,7 +262,7 @@ mod tests {
     fn a_zoned_time_of_jiff_is_its_instant() {
         let time = jiff::Timestamp::from_epoch(1_795_430_000, 5).unwrap();
         assert_eq!(
-            time.to_zoned(jiff::tz::TimeZone::UTC).to_epoch(),
+            time.to_zoned_datetime(jiff::tz::TimeZone::UTC).to_epoch(),
             1_795_430_000
         );
     }

@@ -26,6 +26,8 @@ pub mod epoch;
 mod load;
 #[cfg(feature = "cli")]
 pub mod python;
+#[cfg(feature = "sea-orm")]
+pub mod sea_orm;
 mod to_json;
 mod tree;
 
