@@ -9,6 +9,7 @@
 //! as local time, those of another zone, too.)
 //!
 //! ```
+//! # #[cfg(feature = "chrono")] {
 //! use chrono::{DateTime, Utc};
 //! use fedmsg::encoding::{dumps, epoch::{self, Epoch}};
 //!
@@ -25,6 +26,7 @@
 //! let build = Build { started: at, finished: None, breaks: vec![Epoch(at)] };
 //! let text = r#"{"breaks":[1795430000.0],"finished":null,"started":1795430000.0}"#;
 //! assert_eq!(dumps(&build)?, text);
+//! # }
 //! # Ok::<(), fedmsg_core::json::Error>(())
 //! ```
 

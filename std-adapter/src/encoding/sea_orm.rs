@@ -38,42 +38,8 @@ use time::format_description::well_known::Iso8601;
 
 use super::epoch::ToEpoch;
 
-/// The relations that are followed, over connections of the type `C`.
-///
-/// ```no_run
-/// # mod cake {
-/// #     use sea_orm::entity::prelude::*;
-/// #     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-/// #     #[sea_orm(table_name = "cake")]
-/// #     pub struct Model { #[sea_orm(primary_key)] pub id: i32 }
-/// #     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-/// #     pub enum Relation { #[sea_orm(has_many = "super::fruit::Entity")] Fruits }
-/// #     impl ActiveModelBehavior for ActiveModel {}
-/// # }
-/// # mod fruit {
-/// #     use sea_orm::entity::prelude::*;
-/// #     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-/// #     #[sea_orm(table_name = "fruit")]
-/// #     pub struct Model { #[sea_orm(primary_key)] pub id: i32, pub cake_id: i32 }
-/// #     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-/// #     pub enum Relation {
-/// #         #[sea_orm(belongs_to = "super::cake::Entity", from = "Column::CakeId", to = "super::cake::Column::Id")]
-/// #         Cake,
-/// #     }
-/// #     impl ActiveModelBehavior for ActiveModel {}
-/// # }
-/// use fedmsg::encoding::sea_orm::Relations;
-///
-/// # async fn example(db: sea_orm::DatabaseConnection, cake: cake::Model) -> Result<(), Box<dyn std::error::Error>> {
-/// let relations = Relations::new()
-///     .follow(cake::Entity, cake::Relation::Fruits, fruit::Entity)
-///     .follow(fruit::Entity, fruit::Relation::Cake, cake::Entity);
-///
-/// let cake = relations.to_json(&cake, &db).await?; // {"fruits":[{"cake":1,"cake_id":1,"id":7}],"id":1}
-/// fedmsg::publish!("cake.baked", &cake)?;
-/// # Ok(())
-/// # }
-/// ```
+/// The relations that are followed, over connections of the type `C`. `docs/encoding.md` has an
+/// example.
 pub struct Relations<C> {
     /// By the entity that they begin at: a member's name, and how its value is found.
     followed: HashMap<TypeId, Vec<(String, Follow<C>)>>,
