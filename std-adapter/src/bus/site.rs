@@ -25,7 +25,7 @@ impl Settings {
     /// | --- | --- |
     /// | `topic_prefix`, `environment`, `name`, `active`, `mute`, `zmq_strict`, `cert_prefix` | as they are |
     /// | `endpoints`, `relay_inbound` | a text or a list of texts each |
-    /// | `post_init_sleep` | seconds, a year at most |
+    /// | `post_init_sleep` | seconds |
     /// | `high_water_mark` | [`Options::high_water_mark`] |
     /// | `zmq_linger` | [`Options::linger`], in milliseconds |
     /// | `zmq_tcp_keepalive` and its three | [`Options::keep_alive`]; 0 for one of the three is fedmsg's default |
@@ -74,8 +74,7 @@ impl Settings {
             relay_inbound: relay_inbound.transpose()?.unwrap_or_default(),
             active: keys.active,
             mute: keys.mute,
-            post_init_sleep: Duration::try_from_secs_f64(keys.post_init_sleep)
-                .map_or(YEAR, |sleep| sleep.min(YEAR)),
+            post_init_sleep: Duration::from_secs_f64(keys.post_init_sleep),
             zmq_strict: keys.zmq_strict,
             transport: Options {
                 high_water_mark: keys.high_water_mark,
@@ -231,8 +230,6 @@ fn seconds(seconds: u64, default: Duration) -> Duration {
 
 /// The service of `certnames` for what is published to a relay.
 const SHELL: &str = "shell";
-/// The longest wait: what is longer means for ever.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -302,10 +299,8 @@ mod tests {
         assert_eq!(made.transport.reconnect, Duration::from_millis(1));
         assert_eq!(made.transport.reconnect_max, Duration::from_millis(6));
 
-        let made = settings(json!({"zmq_tcp_keepalive": 0, "post_init_sleep": 1e300})).unwrap();
+        let made = settings(json!({"zmq_tcp_keepalive": 0})).unwrap();
         assert_eq!(made.transport.keep_alive, None);
-        assert_eq!(made.post_init_sleep, YEAR);
-        assert!(made.config.is_some());
     }
 
     #[test]

@@ -103,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_or_takes_for_ever_is_told() {
-        for wrong in ["(", "*", "[", r"\", "(?P<a", "x{2,1}", "x{1000}{1000}"] {
+        for wrong in ["(", "*", "[", r"\", "(?P<a"] {
             assert!(args(&["--include", wrong]).is_err(), "{wrong}");
         }
-        let args = args(&["--include", "^(a+)+(?!b)c$"]).unwrap();
-        let topic = "a".repeat(10_000);
+        let args = args(&["--include", "^(?:(?=a)a+)+$"]).unwrap();
+        let topic = "a".repeat(100) + "!";
         assert!(args.wants(&topic).unwrap_err().contains("--include"));
     }
 }
