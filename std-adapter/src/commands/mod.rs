@@ -17,6 +17,7 @@ use crate::bus::now;
 mod attach;
 mod ca;
 mod canonicalize;
+mod config;
 mod demo;
 mod publish;
 mod sign;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     let (name, outcome) = match Cli::parse().command {
         Command::Ca(args) => (args.name(), ca::run(&args)),
         Command::Canonicalize(args) => ("canonicalize", canonicalize::run(&args)),
+        Command::Config(args) => ("config", config::run(&args)),
         Command::Demo(args) => ("demo", demo::run(&args)),
         Command::Publish(args) => ("publish", publish::run(&args)),
         Command::Sign(args) => ("sign", sign::run(&args)),
@@ -62,6 +64,7 @@ struct Cli {
 enum Command {
     Ca(ca::Args),
     Canonicalize(canonicalize::Args),
+    Config(config::Args),
     Demo(demo::Args),
     Publish(publish::Args),
     Sign(sign::Args),

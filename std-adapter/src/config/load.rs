@@ -49,6 +49,7 @@ pub struct Loader {
     /// The name server for `srv_endpoints`; `None`: those of this machine.
     pub name_server: Option<SocketAddr>,
     /// How long the name server may take for each of `srv_endpoints`, which are asked for at once.
+    /// Zero: it is not asked.
     pub srv_limit: Duration,
 }
 
@@ -76,18 +77,12 @@ impl Loader {
     /// # Errors
     /// The first thing that is wrong with a file or a value.
     pub fn load(&self) -> Result<Config, Error> {
-        self.gather().finish()
+        first_error(self.check())
     }
 
-    /// Reads the configuration as far as it goes: everything that is wrong with it, then everything
-    /// that may be.
+    /// Reads the configuration as far as it goes, and everything that is wrong with it.
     #[must_use]
-    pub fn check(&self) -> (Vec<Error>, Vec<Warning>) {
-        let gathered = self.gather();
-        (gathered.errors, gathered.config.warnings)
-    }
-
-    fn gather(&self) -> Gathered {
+    pub fn check(&self) -> (Config, Vec<Error>) {
         let mut errors = Vec::new();
         let mut warnings = Vec::new();
         let files = self.files().unwrap_or_else(|error| {
@@ -101,13 +96,13 @@ impl Loader {
                 values: self.overrides.clone(),
             });
         }
-        let mut gathered = assemble(layers, self.defaults);
-        gathered.errors.splice(..0, errors);
-        gathered.config.warnings.splice(..0, warnings);
-        if gathered.errors.is_empty() {
-            self.resolve(&mut gathered.config);
+        let (mut config, wrong) = assemble(layers, self.defaults);
+        errors.extend(wrong);
+        config.warnings.splice(..0, warnings);
+        if errors.is_empty() && !self.srv_limit.is_zero() {
+            self.resolve(&mut config);
         }
-        gathered
+        (config, errors)
     }
 
     /// The files to read, in their order.
@@ -200,7 +195,7 @@ impl Loader {
         layers
     }
 
-    #[cfg(any())]
+    #[cfg(feature = "srv")]
     fn resolve(&self, config: &mut Config) {
         let domains = srv_endpoints(config);
         if domains.is_empty() {
@@ -222,7 +217,7 @@ impl Loader {
         });
     }
 
-    #[cfg(all())]
+    #[cfg(not(feature = "srv"))]
     fn resolve(&self, config: &mut Config) {
         for domain in srv_endpoints(config) {
             let reason = "this program was built without feature srv".into();
@@ -231,23 +226,13 @@ impl Loader {
     }
 }
 
-/// A configuration, and what is wrong with it.
-pub(super) struct Gathered {
-    pub(super) config: Config,
-    errors: Vec<Error>,
-}
-
-impl Gathered {
-    pub(super) fn finish(self) -> Result<Config, Error> {
-        match self.errors.into_iter().next() {
-            None => Ok(self.config),
-            Some(error) => Err(error),
-        }
-    }
+/// The configuration, if nothing is wrong with it.
+pub(super) fn first_error((config, errors): (Config, Vec<Error>)) -> Result<Config, Error> {
+    errors.into_iter().next().map_or(Ok(config), Err)
 }
 
 /// Merges, checks and completes what the sources said, the last of which wins.
-pub(super) fn assemble(mut layers: Vec<Layer>, defaults: bool) -> Gathered {
+pub(super) fn assemble(mut layers: Vec<Layer>, defaults: bool) -> (Config, Vec<Error>) {
     let mut set = Map::new();
     for layer in &layers {
         merge(&mut set, &layer.values);
@@ -308,11 +293,11 @@ pub(super) fn assemble(mut layers: Vec<Layer>, defaults: bool) -> Gathered {
         }
     });
     let errors = errors.collect();
-    Gathered { config, errors }
+    (config, errors)
 }
 
 /// Sets what `over` says; dictionaries on both sides become one.
-fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
+pub(super) fn merge(under: &mut Map<String, Value>, over: &Map<String, Value>) {
     for (key, value) in over {
         match (under.get_mut(key), value) {
             (Some(Value::Object(under)), Value::Object(over)) => merge(under, over),

@@ -33,13 +33,19 @@ use serde_json::{Map, Value};
 mod error;
 mod load;
 #[cfg(feature = "cli")]
+mod logging;
+#[cfg(feature = "cli")]
 mod options;
 mod python;
 mod schema;
+#[cfg(feature = "srv")]
+mod srv;
 mod toml;
 
 pub use error::{Error, Warning};
 pub use load::Loader;
+#[cfg(feature = "cli")]
+pub use logging::{Logging, Stream};
 #[cfg(feature = "cli")]
 pub use options::Options;
 
@@ -117,7 +123,7 @@ impl Config {
     /// [`Error::Type`] for a value of the wrong type.
     pub fn from_values(values: Map<String, Value>) -> Result<Self, Error> {
         let origin = Origin::Program;
-        load::assemble(vec![Layer { origin, values }], true).finish()
+        load::first_error(load::assemble(vec![Layer { origin, values }], true))
     }
 
     /// The value of a key.
@@ -174,6 +180,13 @@ impl Config {
         })
     }
 
+    /// What the files say, as one TOML file without defaults. Comments at its top name what it could
+    /// not keep.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::write(&self.layers, &self.warnings)
+    }
+
     fn origin_of(&self, place: &[&str]) -> &Origin {
         let says = |layer: &&Layer| {
             let mut dict = Some(&layer.values);
@@ -195,7 +208,7 @@ impl Config {
 impl Default for Config {
     /// fedmsg's defaults.
     fn default() -> Self {
-        load::assemble(Vec::new(), true).config
+        load::assemble(Vec::new(), true).0
     }
 }
 

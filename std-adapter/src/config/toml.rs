@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use toml::Table;
 
-use super::{Error, MAX_DEPTH, schema};
+use super::{Error, Layer, MAX_DEPTH, Origin, Warning, load, schema};
 
 /// The keys and values of a file.
 pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Map<String, Value>, Error> {
@@ -31,6 +31,68 @@ pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Map<String, Value>, Erro
     let mut values = dict(file, table, &mut Vec::new())?;
     hoist(&mut values);
     Ok(values)
+}
+
+/// One file that says what several said, the last of which wins.
+pub(super) fn write(layers: &[Layer], warnings: &[Warning]) -> String {
+    let mut text = String::new();
+    let mut comment = |line: &str| {
+        // Whatever a key holds, it does not end the comment.
+        text.extend(["# ", &line.replace(char::is_control, " "), "\n"]);
+    };
+    let mut said = Map::new();
+    for layer in layers {
+        if let Origin::File(file) = &layer.origin {
+            comment(&format!("From {}", file.display()));
+            load::merge(&mut said, &layer.values);
+        }
+    }
+    let left_out = warnings.iter();
+    for warning in left_out.filter(|warning| matches!(warning, Warning::LeftOut { .. })) {
+        comment(&warning.to_string());
+    }
+    let mut lost = Vec::new();
+    let table = table(said, "", &mut lost);
+    for place in lost {
+        comment(&format!("{place}: TOML has no such value: it was left out"));
+    }
+    // Tables of texts, numbers and flags: there is nothing in them that TOML does not have.
+    text.push_str(&toml::to_string_pretty(&table).unwrap_or_default());
+    text
+}
+
+fn table(dict: Map<String, Value>, place: &str, lost: &mut Vec<String>) -> Table {
+    let mut table = Table::new();
+    for (key, inner) in dict {
+        let dot = if place.is_empty() { "" } else { "." };
+        let place = format!("{place}{dot}{key}");
+        if let Some(inner) = toml_value(inner, &place, lost) {
+            table.insert(key, inner);
+        }
+    }
+    table
+}
+
+/// None and whole numbers of more than 63 bits are lost.
+fn toml_value(value: Value, place: &str, lost: &mut Vec<String>) -> Option<toml::Value> {
+    let kept = match value {
+        Value::Null => None,
+        Value::Bool(value) => Some(value.into()),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) if number.is_f64() => number.as_f64().map(toml::Value::from),
+        Value::Number(number) => number.as_i64().map(toml::Value::from),
+        Value::Object(dict) => Some(table(dict, place, lost).into()),
+        Value::Array(list) => {
+            let list = list.into_iter().enumerate();
+            let list = list
+                .filter_map(|(index, inner)| toml_value(inner, &format!("{place}[{index}]"), lost));
+            Some(list.collect::<Vec<_>>().into())
+        }
+    };
+    if kept.is_none() {
+        lost.push(place.to_owned());
+    }
+    kept
 }
 
 fn dict(file: &Path, table: Table, place: &mut Vec<String>) -> Result<Map<String, Value>, Error> {

@@ -1,0 +1,197 @@
+//! `fedmsg config`: show, check or convert the configuration.
+//!
+//! Source for what it prints: the peer's `fedmsg-config`.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{EXIT_CODES, Outcome, exit_code};
+use crate::config::{Config, Loader, Logging};
+
+/// Show, check or convert the configuration
+///
+/// Without options: all of it, as JSON. Files come from /etc/fedmsg.d (or what `FEDMSG_CONFIG`
+/// names), ~/.fedmsg.d and ./fedmsg.d: TOML (*.toml), and Python with a `config` dict (*.py).
+#[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct Args {
+    /// Read this file, and none of the usual ones
+    #[arg(long, value_name = "FILE")]
+    config_filename: Option<PathBuf>,
+    /// Leave fedmsg's own defaults out
+    #[arg(long)]
+    disable_defaults: bool,
+    /// Show this key, such as environment or endpoints.bodhi.app01: text as it is, a list line by
+    /// line, anything else as JSON
+    #[arg(long, value_name = "KEY")]
+    query: Option<String>,
+    /// Show who set what, a line for each key
+    #[arg(long)]
+    origin: bool,
+    /// Show everything that is wrong with the files, and what may be
+    #[arg(long, conflicts_with_all = ["origin", "query"])]
+    check: bool,
+    /// Write what the files say as one TOML file
+    #[arg(long, conflicts_with_all = ["origin", "query", "check"])]
+    to_toml: bool,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    let mut loader = Loader {
+        files: args.config_filename.clone().into_iter().collect(),
+        defaults: !args.disable_defaults,
+        ..Loader::default()
+    };
+    let mut out = io::stdout().lock();
+    if args.check {
+        let (config, mut errors) = loader.check();
+        if errors.is_empty() {
+            errors.extend(Logging::from_config(&config).err());
+        }
+        for error in &errors {
+            writeln!(out, "error: {error}")?;
+        }
+        for warning in config.warnings() {
+            writeln!(out, "warning: {warning}")?;
+        }
+        return Ok(exit_code(errors.is_empty()));
+    }
+    if args.to_toml {
+        // Not what the name service says today.
+        loader.srv_limit = Duration::ZERO;
+        out.write_all(loader.load()?.to_toml().as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let config = loader.load()?;
+    for warning in config.warnings() {
+        // Nobody is left to tell if this fails.
+        let _ = writeln!(io::stderr(), "fedmsg config: warning: {warning}");
+    }
+    let query = args.query.as_deref().filter(|query| !query.is_empty());
+    let found = query.map(|query| config.query(query));
+    if let (Some(query), None | Some(None | Some(Value::Null))) = (query, found) {
+        writeln!(io::stderr(), "Key `{query}` does not exist in config")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    if args.origin {
+        origins(&mut out, &config, query)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    match found.flatten() {
+        None => writeln!(
+            out,
+            "{}",
+            pretty(&Value::Object(config.values().clone()), "")
+        )?,
+        Some(Value::String(text)) => writeln!(out, "{text}")?,
+        Some(Value::Array(list)) => {
+            for element in list {
+                match element {
+                    Value::String(text) => writeln!(out, "{text}")?,
+                    other => writeln!(out, "{}", repr(other))?,
+                }
+            }
+        }
+        Some(other) => writeln!(out, "{}", pretty(other, ""))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn origins(out: &mut impl io::Write, config: &Config, query: Option<&str>) -> io::Result<()> {
+    for (place, origin) in config.origins() {
+        let place = place.join(".");
+        let rest = query.map(|query| place.strip_prefix(query));
+        if rest.is_none_or(|rest| rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        {
+            writeln!(out, "{place}: {origin}")?;
+        }
+    }
+    Ok(())
+}
+
+/// As Python's `json.dumps(value, indent=2)`.
+fn pretty(value: &Value, indent: &str) -> String {
+    let deeper = format!("{indent}  ");
+    let (parts, [open, close]): (Vec<_>, _) = match value {
+        Value::Array(list) => (
+            list.iter().map(|inner| pretty(inner, &deeper)).collect(),
+            ["[", "]"],
+        ),
+        Value::Object(dict) => (
+            dict.iter()
+                .map(|(key, inner)| {
+                    let key = scalar(&Value::from(key.as_str()));
+                    format!("{key}: {}", pretty(inner, &deeper))
+                })
+                .collect(),
+            ["{", "}"],
+        ),
+        value => return scalar(value),
+    };
+    if parts.is_empty() {
+        return format!("{open}{close}");
+    }
+    let parts = parts.join(&format!(",\n{deeper}"));
+    format!("{open}\n{deeper}{parts}\n{indent}{close}")
+}
+
+/// As Python's `json.dumps`, for what is no list and no dictionary.
+fn scalar(value: &Value) -> String {
+    // A character of a text takes six at most.
+    let length = value.as_str().map_or(0, str::len);
+    let mut text = vec![0; 6 * length + 64];
+    let length = fedmsg_core::json::to_slice(value, &mut text).unwrap_or_default();
+    text.truncate(length);
+    // Canonical JSON is ASCII.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// As Python's `repr`.
+fn repr(value: &Value) -> String {
+    let parts = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(_) => scalar(value),
+        Value::String(text) => repr_text(text),
+        Value::Array(list) => format!("[{}]", parts(list.iter().map(repr).collect())),
+        Value::Object(dict) => {
+            let members = dict.iter();
+            let members =
+                members.map(|(key, inner)| format!("{}: {}", repr_text(key), repr(inner)));
+            format!("{{{}}}", parts(members.collect()))
+        }
+    }
+}
+
+fn repr_text(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
+    let mut repr = String::from(quote);
+    for character in text.chars() {
+        match character {
+            '\n' => repr.push_str(r"\n"),
+            '\r' => repr.push_str(r"\r"),
+            '\t' => repr.push_str(r"\t"),
+            '\\' => repr.push_str(r"\\"),
+            character if character == quote => repr.extend(['\\', quote]),
+            character if character.is_control() => {
+                repr.push_str(&format!(r"\x{:02x}", u32::from(character)));
+            }
+            character => repr.push(character),
+        }
+    }
+    repr.push(quote);
+    repr
+}
