@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use super::{Name, tell};
@@ -13,14 +12,14 @@ use crate::{
     transport::{Endpoint, Monitor, Notice},
 };
 
-/// Where a socket binds or connects.
+/// Where a socket binds or connects. A command that cannot do without makes it required.
 #[derive(clap::Args)]
 pub(super) struct Attach {
     /// Where to connect, or with --bind to take connections: tcp://HOST:PORT
-    #[arg(long, value_name = "ENDPOINT")]
+    #[arg(long, value_name = "ENDPOINT", required = false)]
     endpoint: Endpoint,
     /// Take connections there; HOST is an address of this machine, or * for all of them
-    #[arg(long)]
+    #[arg(long, requires = "endpoint")]
     bind: bool,
 }
 

@@ -48,18 +48,18 @@ pub(super) fn run(args: &Args) -> Outcome {
             "No monitoring endpoint has been configured: please set \"{SOCKET}\""
         ));
     };
-    let status = match next(endpoint, Duration::from_secs(args.timeout.into()))? {
-        Some(status) => status,
-        None => {
-            return failed(&format!(
-                "Failed to receive message from the monitoring endpoint ({endpoint}) in {} seconds.",
-                args.timeout
-            ));
-        }
+    let Some(status) = next(endpoint, Duration::from_secs(args.timeout.into()))? else {
+        return failed(&format!(
+            "Failed to receive message from the monitoring endpoint ({endpoint}) in {} seconds.",
+            args.timeout
+        ));
     };
     let mut out = io::stdout().lock();
     if args.consumer.is_empty() && args.producer.is_empty() {
-        writeln!(out, "No consumers or producers specified so all will be shown.")?;
+        writeln!(
+            out,
+            "No consumers or producers specified so all will be shown."
+        )?;
     } else {
         let (mut missing, mut uninitialized) = (false, false);
         for (kind, wanted) in [("consumers", &args.consumer), ("producers", &args.producer)] {

@@ -1,8 +1,11 @@
 //! `fedmsg completions`: what a shell needs to complete command lines.
 
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
-use clap::{CommandFactory as _, ValueEnum as _};
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::{EXIT_CODES, Outcome, Program};
@@ -15,7 +18,6 @@ use super::{EXIT_CODES, Outcome, Program};
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {
     /// The shell
-    #[arg(value_parser = clap::builder::EnumValueParser::<Shell>::new())]
     shell: Shell,
 }
 
@@ -26,5 +28,5 @@ pub(super) fn run(args: &Args) -> Outcome {
         clap_complete::generate(args.shell, command, name, &mut script);
     }
     io::stdout().write_all(&script)?;
-    Ok(std::process::ExitCode::SUCCESS)
+    Ok(ExitCode::SUCCESS)
 }

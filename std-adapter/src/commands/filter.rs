@@ -4,7 +4,7 @@ use fancy_regex::{Regex, RegexBuilder};
 
 /// Which topics to look at.
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct Filter {
     /// Only topics that begin so; with a * in it, which is any text, topics that match as a whole.
     /// May be given several times
     #[arg(long, value_name = "TOPIC")]
@@ -19,7 +19,7 @@ pub(super) struct Args {
     include: Regex,
 }
 
-impl Args {
+impl Filter {
     /// Whether a topic is one to look at.
     ///
     /// # Errors
@@ -53,12 +53,12 @@ mod tests {
     #[derive(clap::Parser)]
     struct Cli {
         #[command(flatten)]
-        args: Args,
+        filter: Filter,
     }
 
-    fn args(args: &[&str]) -> Result<Args, clap::Error> {
+    fn args(args: &[&str]) -> Result<Filter, clap::Error> {
         let cli = Cli::try_parse_from(["x"].iter().chain(args));
-        cli.map(|cli| cli.args)
+        cli.map(|cli| cli.filter)
     }
 
     #[test]
@@ -71,14 +71,30 @@ mod tests {
             (&["--exclude", "^git"], "org.example.dev.git.receive", true),
             (&["--include", "git"], "org.example.dev.git.receive", true),
             (&["--include", "wiki|bodhi$"], "org.example.dev.bodhi", true),
-            (&["--include", "wiki|bodhi$"], "org.example.dev.bodhi.x", false),
-            (&["--include", r"(?<=dev\.)git"], "org.example.dev.git", true),
-            (&["--include", r"(?<!dev\.)git"], "org.example.dev.git", false),
+            (
+                &["--include", "wiki|bodhi$"],
+                "org.example.dev.bodhi.x",
+                false,
+            ),
+            (
+                &["--include", r"(?<=dev\.)git"],
+                "org.example.dev.git",
+                true,
+            ),
+            (
+                &["--include", r"(?<!dev\.)git"],
+                "org.example.dev.git",
+                false,
+            ),
             (&["--include", r"(?P<a>\w)(?P=a)"], "com", false),
             (&["--include", r"(?P<a>\w)(?P=a)"], "comm", true),
             (&["--include", r"(?i)GIT\b"], "git.x", true),
             (&["--include", r"\d{2,}"], "a.42", true),
-            (&["--include", ".", "--exclude", "_heartbeat"], "_heartbeat", false),
+            (
+                &["--include", ".", "--exclude", "_heartbeat"],
+                "_heartbeat",
+                false,
+            ),
         ] {
             let args = args(options).unwrap();
             assert_eq!(args.wants(topic), Ok(wanted), "{options:?} {topic}");

@@ -23,8 +23,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let program = env::current_exe().and_then(fs::canonicalize)?;
-    let dir = fs::canonicalize(&args.dir)
-        .map_err(|error| format!("{}: {error}", args.dir.display()))?;
+    let dir =
+        fs::canonicalize(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
     // Within a folder that may be moved as a whole.
     let target = match program.strip_prefix(&dir) {
         Ok(name) => name,

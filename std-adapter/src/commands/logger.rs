@@ -20,8 +20,8 @@ use crate::config::Options;
 
 /// Send a message, or one for each line of standard input, to the relay
 ///
-/// A line of text is sent as {"log": "the line"}. It goes to the first endpoint of relay_inbound, as
-/// soon as the relay is there; it has to be within --post-init-sleep or --timeout, whichever is
+/// A line of text is sent as {"log": "the line"}. It goes to the first endpoint of `relay_inbound`,
+/// as soon as the relay is there; it has to be within --post-init-sleep or --timeout, whichever is
 /// longer.
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
@@ -38,8 +38,8 @@ pub(super) struct Args {
     /// The part of the topic that names the service
     #[arg(long, default_value = "logger", value_parser = NonEmptyStringValueParser::new())]
     modname: String,
-    /// Sign with the certificate that certnames has for CERT_PREFIX.HOST [default: the
-    /// configuration's cert_prefix, or shell]
+    /// Sign with the certificate that certnames has for `CERT_PREFIX.HOST` [default:
+    /// the configuration's `cert_prefix`, or shell]
     #[arg(long)]
     cert_prefix: Option<String>,
     #[command(flatten)]
@@ -95,7 +95,8 @@ impl<R: Read> Read for Limited<R> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(room)?;
         let left = self.left.get().checked_sub(read);
-        self.left.set(left.ok_or_else(|| io::Error::other(format!("longer than {MAX_TEXT} bytes")))?);
+        self.left
+            .set(left.ok_or_else(|| io::Error::other(format!("longer than {MAX_TEXT} bytes")))?);
         Ok(read)
     }
 }

@@ -141,7 +141,9 @@ enum Command {
 /// The arguments, with the program's own name where it was called by another.
 fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
-    let called = arguments.first().and_then(|name| Path::new(name).file_stem());
+    let called = arguments
+        .first()
+        .and_then(|name| Path::new(name).file_stem());
     if !called.is_some_and(|called| names().iter().any(|name| called == name.as_str())) {
         arguments.splice(..arguments.len().min(1), [OsString::from("fedmsg")]);
     }
@@ -151,7 +153,9 @@ fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 /// The names that the program knows itself by.
 fn names() -> Vec<String> {
     let program = Program::command();
-    let names = program.get_subcommands().map(|name| name.get_name().to_owned());
+    let names = program
+        .get_subcommands()
+        .map(|name| name.get_name().to_owned());
     names.collect()
 }
 
@@ -188,7 +192,10 @@ fn tell(name: Name, what: impl fmt::Display) {
 
 /// Tells that a message is not used, and why.
 fn tell_refused(name: Name, message: &Message<'_>, reason: &str) {
-    tell(name, format_args!("refused {}: {reason}", message.topic.escape_debug()));
+    tell(
+        name,
+        format_args!("refused {}: {reason}", message.topic.escape_debug()),
+    );
 }
 
 /// Reads the configuration, with what the command line says, and tells what may be wrong with it.
@@ -273,7 +280,11 @@ mod tests {
         ] {
             let arguments = arguments([called, "x"].map(OsString::from).into_iter());
             let last = Path::new(&arguments[0]).file_name().unwrap();
-            assert_eq!((last.to_str(), arguments.len()), (Some(name), 2), "{called}");
+            assert_eq!(
+                (last.to_str(), arguments.len()),
+                (Some(name), 2),
+                "{called}"
+            );
         }
         assert_eq!(arguments([].into_iter()), ["fedmsg"]);
     }

@@ -1,11 +1,6 @@
 //! Publishing that tells what was lost: what `publish`, `logger` and `announce` share.
 
-use std::{
-    error::Error,
-    io,
-    str,
-    time::Duration,
-};
+use std::{error::Error, io, str, time::Duration};
 
 use fedmsg_core::{
     json::HOST_DEPTH,
@@ -27,6 +22,8 @@ pub(super) struct Outlet<'a> {
     context: Context,
     /// How long to wait for somebody; `None`: publish to nobody, too.
     patience: Option<Duration>,
+    /// What to do when nobody is there.
+    remedy: &'static str,
     modname: &'a str,
     topic: &'a str,
 }
@@ -36,6 +33,7 @@ impl<'a> Outlet<'a> {
     pub(super) fn open(
         settings: Settings,
         patience: Option<Duration>,
+        remedy: &'static str,
         modname: &'a str,
         topic: &'a str,
     ) -> Result<Self, crate::bus::Error> {
@@ -46,6 +44,7 @@ impl<'a> Outlet<'a> {
         Ok(Self {
             context,
             patience,
+            remedy,
             modname,
             topic,
         })
@@ -71,8 +70,10 @@ impl<'a> Outlet<'a> {
         };
         settings.transport.monitor = Some(monitor(name));
         let waits: Waits = config.read()?;
-        let patience = Duration::try_from_secs_f64(waits.post_init_sleep.max(waits.timeout))?;
-        Ok(Self::open(settings, Some(patience), modname, topic)?)
+        let patience = Duration::from_secs_f64(waits.post_init_sleep.max(waits.timeout).min(YEAR));
+        let remedy = "is the relay running there? (see --timeout)";
+        let outlet = Self::open(settings, Some(patience), remedy, modname, topic)?;
+        Ok(outlet)
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -86,8 +87,8 @@ impl<'a> Outlet<'a> {
         {
             let at = self.context.endpoint();
             let at = at.map(|at| format!(" on {at}")).unwrap_or_default();
-            let seconds = patience.as_secs_f64();
-            return Err(format!("not sent: no subscriber{at} within {seconds} s").into());
+            let (seconds, remedy) = (patience.as_secs_f64(), self.remedy);
+            return Err(format!("not sent: no subscriber{at} within {seconds} s: {remedy}").into());
         }
         self.context.publish(self.modname, self.topic, msg)?;
         Ok(())
@@ -142,3 +143,6 @@ pub(super) fn each_line(
     }
     Ok(())
 }
+
+/// The longest wait, in seconds: what is longer means for ever.
+const YEAR: f64 = 365.0 * 24.0 * 3600.0;

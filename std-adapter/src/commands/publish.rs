@@ -15,7 +15,7 @@ use crate::{bus::Settings, crypto::FileSigner};
 /// A line of text is sent as {"log": "the line"}. The topic on the wire is
 /// PREFIX.ENVIRONMENT.MODNAME.TOPIC.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, mut_arg("endpoint", |arg| arg.required(true)))]
 pub(super) struct Args {
     #[command(flatten)]
     endpoint: attach::Attach,
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
         settings.signer = Some(Arc::new(FileSigner::load(dir, name)?));
     }
     let patience = (args.wait > 0.0).then(|| Duration::from_secs_f64(args.wait));
-    let outlet = Outlet::open(settings, patience, &args.modname, &args.topic)?;
+    let outlet = Outlet::open(settings, patience, "see --wait", &args.modname, &args.topic)?;
     if let Some(bound) = outlet.context().endpoint() {
         args.endpoint.tell(name, &bound);
     }

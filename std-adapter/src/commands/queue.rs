@@ -43,9 +43,8 @@ impl Queue {
     /// Takes a message. One for which there is no room is given back after `patience`.
     pub(super) fn push(&self, message: Vec<u8>, patience: Duration) -> Result<(), Vec<u8>> {
         let mut state = self.state();
-        let is_full = |state: &State| {
-            !state.messages.is_empty() && state.bytes + message.len() > MAX_BYTES
-        };
+        let is_full =
+            |state: &State| !state.messages.is_empty() && state.bytes + message.len() > MAX_BYTES;
         if is_full(&state) {
             // None comes any more for which to wait.
             state.due = Some(Instant::now());

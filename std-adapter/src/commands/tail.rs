@@ -18,7 +18,10 @@ use signal_hook::{
     flag::register_conditional_shutdown,
 };
 
-use super::{EXIT_CODES, Name, Outcome, attach, configure, filter, listener, log_line, tell, tell_refused};
+use super::{
+    EXIT_CODES, Name, Outcome, attach, configure, filter::Filter, listener, log_line, tell,
+    tell_refused,
+};
 use crate::{
     bus::{Context, Message, Refused, Settings, Tail, TailOptions, Verdict},
     config::{self, Config, Logging, Options},
@@ -39,7 +42,7 @@ use crate::{
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {
     #[command(flatten)]
-    filter: filter::Args,
+    filter: Filter,
     /// Only these members of the message, such as msg.user,msg.repo
     #[arg(long, value_name = "KEYS")]
     query: Option<String>,
@@ -64,10 +67,10 @@ pub(super) struct Args {
     /// Not there yet
     #[arg(long)]
     packages: Option<String>,
-    /// Show only messages whose signature is good, whatever validate_signatures says
+    /// Show only messages whose signature is good, whatever `validate_signatures` says
     #[arg(long, overrides_with = "no_validate")]
     validate: bool,
-    /// Look at no signature, whatever validate_signatures says
+    /// Look at no signature, whatever `validate_signatures` says
     #[arg(long, overrides_with = "validate")]
     no_validate: bool,
     #[command(flatten)]
@@ -96,7 +99,10 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
         ("--packages", args.packages.is_some()),
     ] {
         if is_given {
-            tell(name, format_args!("{flag} needs `meta`, which this version does not have yet"));
+            tell(
+                name,
+                format_args!("{flag} needs `meta`, which this version does not have yet"),
+            );
             return Ok(ExitCode::from(2));
         }
     }
@@ -104,7 +110,10 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
         (false, false) => args.endpoint.is_some().then(|| false.into()),
         (validate, _) => Some(validate.into()),
     };
-    let overrides: Vec<_> = validate.map(|value| ("validate_signatures", value)).into_iter().collect();
+    let overrides: Vec<_> = validate
+        .map(|value| ("validate_signatures", value))
+        .into_iter()
+        .collect();
     let Some(config) = configure(&args.options, &overrides, name)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -193,7 +202,13 @@ impl<'a> Out<'a> {
         if message.is_refused() {
             return Err(message.verdict.to_string());
         }
-        let Args { query, pretty, really_pretty, json, .. } = self.args;
+        let Args {
+            query,
+            pretty,
+            really_pretty,
+            json,
+            ..
+        } = self.args;
         let in_parts = query.is_some() || *pretty || *really_pretty;
         if !in_parts && self.log.is_none() {
             let canonical = self

@@ -21,8 +21,8 @@ use signal_hook::{
 };
 
 use super::{
-    EXIT_CODES, Name, Outcome, attach::seconds, configure, filter, listener, log_line, queue::Queue,
-    tell, tell_refused,
+    EXIT_CODES, Name, Outcome, attach::seconds, configure, filter::Filter, listener, log_line,
+    queue::Queue, tell, tell_refused,
 };
 use crate::{
     bus::{Context, Message, Refused, Settings, TailOptions},
@@ -39,7 +39,7 @@ use crate::{
 #[command(after_help = EXIT_CODES)]
 pub(super) struct Args {
     #[command(flatten)]
-    filter: filter::Args,
+    filter: Filter,
     /// The command line, for bash or, where there is none, sh
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     command: String,
@@ -85,13 +85,20 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
             && told != Some(since)
         {
             let seconds = LONG.as_secs();
-            tell(name, format_args!("the command has been running for {seconds} s; {waiting} messages wait"));
+            tell(
+                name,
+                format_args!(
+                    "the command has been running for {seconds} s; {waiting} messages wait"
+                ),
+            );
             told = Some(since);
         }
         next = match next {
             Some(message) => queue.push(message, TURN).err(),
             None => tail
-                .recv_with(Some(TURN), |message| wanted(&args.filter, &message, &mut scratch, name))?
+                .recv_with(Some(TURN), |message| {
+                    wanted(&args.filter, &message, &mut scratch, name)
+                })?
                 .flatten(),
         };
     }
@@ -110,7 +117,7 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
 
 /// What the command is to read for a message, if it is to run.
 fn wanted(
-    filter: &filter::Args,
+    filter: &Filter,
     message: &Message<'_>,
     scratch: &mut Scratch,
     name: Name,
@@ -134,7 +141,9 @@ fn wanted(
 
 /// Runs the command for a message, and waits for its end.
 fn run_command(command: &str, message: Vec<u8>, log: &Logging, name: Name) {
-    let shell = ["/bin/bash", "/bin/sh"].into_iter().find(|shell| Path::new(shell).exists());
+    let shell = ["/bin/bash", "/bin/sh"]
+        .into_iter()
+        .find(|shell| Path::new(shell).exists());
     let spawned = Command::new(shell.unwrap_or("sh"))
         .args(["-c", command])
         .stdin(Stdio::piped())
@@ -152,7 +161,12 @@ fn run_command(command: &str, message: Vec<u8>, log: &Logging, name: Name) {
     }
     let code = match child.wait() {
         Ok(status) => status.code().or(status.signal().map(|signal| -signal)),
-        Err(error) => return tell(name, format_args!("the command's end was not seen: {error}")),
+        Err(error) => {
+            return tell(
+                name,
+                format_args!("the command's end was not seen: {error}"),
+            );
+        }
     };
     if let Some(code) = code.filter(|code| *code != 0) {
         // Nobody is left to tell if this fails.
