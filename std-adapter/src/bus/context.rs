@@ -192,6 +192,8 @@ impl<T: Transport> Context<T> {
             seq_id: None,
         };
         let signer = self.settings.signer.as_ref().or(self.signer.get());
+        let signer = signer.map(|signer| &**signer);
+        let signer: Option<&dyn Signer> = signer.map(|signer| signer.current().unwrap_or(signer));
         let limit = self.settings.transport.max_message;
         // Taken out for as long as it is used: a message may publish another while it is written.
         let mut buffer = BUFFER.take();
@@ -201,7 +203,7 @@ impl<T: Transport> Context<T> {
         let taken = loop {
             let len = buffer.len();
             let encoded = match signer {
-                Some(signer) => envelope.encode_signed(msg, &**signer, &mut buffer),
+                Some(signer) => envelope.encode_signed(msg, signer, &mut buffer),
                 None => envelope.encode(msg, &mut buffer),
             };
             let refused = match encoded {

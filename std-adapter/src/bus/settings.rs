@@ -10,7 +10,7 @@ use fedmsg_core::{
 use super::Error;
 use crate::{
     config::Config,
-    crypto::{Scratch, Trust},
+    crypto::{Scratch, Trust, Validator},
     transport::{Endpoint, Options},
 };
 
@@ -71,8 +71,8 @@ pub struct Settings {
     pub transport: Options,
     /// Signs what is published. `None`: as `config` says.
     pub signer: Option<Arc<dyn Signer + Send + Sync>>,
-    /// Judges what arrives: a [`Trust`], or what else implements the trait. `None`: as `config`
-    /// says.
+    /// Judges what arrives: a [`Validator`], a [`Trust`], or what else implements the trait. `None`:
+    /// as `config` says.
     pub validator: Option<Arc<dyn Validate>>,
     /// Which of the configuration's `certnames` signs: `<cert_prefix>.<short host name>`. `None`:
     /// that of the entry that is published on, and on `relay_inbound` `shell.<short host name>`.
@@ -121,6 +121,18 @@ impl Validate for Trust {
     ) -> Result<Valid<'s>, Invalid> {
         let verifiers = [&self.p256() as _, &self.x509() as _];
         scratch.validate(Some(topic.as_bytes()), body, &verifiers, at)
+    }
+}
+
+impl Validate for Validator {
+    fn validate<'s>(
+        &self,
+        topic: &str,
+        body: &[u8],
+        at: u64,
+        scratch: &'s mut Scratch,
+    ) -> Result<Valid<'s>, Invalid> {
+        self.validate_at(Some(topic), body, at, scratch)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::Options;
 ///
 /// It is signed with the certificate that certnames has for announce.HOST.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, infer_long_args = true)]
 pub(super) struct Args {
     /// Where there is more to read
     #[arg(long, value_name = "URL")]

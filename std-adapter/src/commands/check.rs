@@ -104,10 +104,10 @@ fn next(endpoint: &str, timeout: Duration) -> Result<Option<Value>, Box<dyn std:
         return Ok(None);
     };
     let text = message.frames.frames().next().unwrap_or_default();
-    let status = serde_json::from_slice(text);
-    Ok(Some(status.map_err(|error| {
-        wrong(&format_args!("what {endpoint} tells is no status: {error}"))
-    })?))
+    let mut status: Value = serde_json::from_slice(text)
+        .map_err(|error| wrong(&format_args!("what {endpoint} tells is no status: {error}")))?;
+    status.sort_all_objects();
+    Ok(Some(status))
 }
 
 const SOCKET: &str = "moksha.monitoring.socket";

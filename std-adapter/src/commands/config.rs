@@ -70,11 +70,12 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
 
     let config = loader.load()?;
-    for warning in config.warnings() {
+    let query = args.query.as_deref().filter(|query| !query.is_empty());
+    // Who asks for one key has no use for what may be wrong with others.
+    for warning in config.warnings().iter().filter(|_| query.is_none()) {
         // Nobody is left to tell if this fails.
         let _ = writeln!(io::stderr(), "fedmsg config: warning: {warning}");
     }
-    let query = args.query.as_deref().filter(|query| !query.is_empty());
     let found = query.map(|query| config.query(query));
     if let (Some(query), None | Some(None | Some(Value::Null))) = (query, found) {
         writeln!(io::stderr(), "Key `{query}` does not exist in config")?;

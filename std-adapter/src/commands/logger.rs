@@ -24,7 +24,7 @@ use crate::config::Options;
 /// as soon as the relay is there; it has to be within --post-init-sleep or --timeout, whichever is
 /// longer.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, infer_long_args = true)]
 pub(super) struct Args {
     /// The message; without it, standard input is read
     #[arg(long)]

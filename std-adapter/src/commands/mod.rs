@@ -113,7 +113,7 @@ enum Program {
 
 /// The federated message bus: small signed JSON messages over ZeroMQ.
 #[derive(Parser)]
-#[command(name = "fedmsg", version, after_help = EXIT_CODES, infer_long_args = true)]
+#[command(name = "fedmsg", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -39,7 +39,7 @@ use crate::{
 /// With --endpoint it is that endpoint instead of the configuration's, and nothing is validated but
 /// with --validate or --ca.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, infer_long_args = true)]
 pub(super) struct Args {
     #[command(flatten)]
     filter: Filter,

@@ -36,7 +36,7 @@ use crate::{
 /// after the other. SIGINT or SIGTERM ends it once the command has run for all messages that came; a
 /// second one at once.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, infer_long_args = true)]
 pub(super) struct Args {
     #[command(flatten)]
     filter: Filter,
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, name: Name) -> Outcome {
     while !runner.is_finished() {
         if signals.pending().next().is_some() {
             let (waiting, running) = queue.status();
-            let running = running.map_or("", |_| ", and the command still runs for one");
+            let running = running.map_or("", |_| ", and still runs for one");
             return Err(format!("the command was not run for {waiting} messages{running}").into());
         }
         thread::sleep(TURN);

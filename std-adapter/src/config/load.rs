@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::{Config, Error, Layer, MAX_FILE, Origin, Warning, python, schema, toml};
+use super::{Config, Error, Layer, MAX_FILE, Origin, Warning, dotted, python, schema, toml};
 
 /// Reads a configuration. Each [`load`](Self::load) reads anew.
 ///
@@ -278,16 +278,15 @@ pub(super) fn assemble(mut layers: Vec<Layer>, defaults: bool) -> (Config, Vec<E
     let errors = errors.into_iter().map(|(key, mismatch)| {
         let mut place = vec![key];
         // A list is set as a whole.
-        place.extend(
-            mismatch
-                .path
-                .iter()
-                .map(String::as_str)
-                .take_while(|step| !step.starts_with('[')),
-        );
+        let steps = mismatch.path.iter().map(String::as_str);
+        place.extend(steps.take_while(|step| !step.starts_with('[')));
         Error::Type {
             origin: config.origin_of(&place).clone(),
-            key: dotted(key, &mismatch.path),
+            key: dotted(
+                [key]
+                    .into_iter()
+                    .chain(mismatch.path.iter().map(String::as_str)),
+            ),
             found: mismatch.found,
             expected: mismatch.expected,
         }
@@ -319,18 +318,6 @@ fn misspelt(layers: &[Layer]) -> Vec<Warning> {
         })
     });
     near.collect()
-}
-
-/// A key with the way to a place in its value.
-fn dotted(key: &str, path: &[String]) -> String {
-    let mut place = key.to_owned();
-    for step in path {
-        if !step.starts_with('[') {
-            place.push('.');
-        }
-        place.push_str(step);
-    }
-    place
 }
 
 fn srv_endpoints(config: &Config) -> Vec<String> {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Local, format::StrftimeItems};
 use log::{Level, LevelFilter};
 use serde_json::Value;
 
-use super::{Config, Error};
+use super::{Config, Error, dotted};
 
 /// How the commands' log lines look and where they go, as `logging` in the configuration says for
 /// the logger `fedmsg` and its first handler that writes to a stream.
@@ -61,15 +61,10 @@ impl Logging {
             Some(value)
         };
         let wrong = |place: &[&str], found: &Value, expected| {
-            let mut key = String::from("logging");
-            for step in place {
-                key.push('.');
-                key.push_str(step);
-            }
             let place: Vec<_> = ["logging"].iter().chain(place).copied().collect();
             Error::Type {
-                key,
                 origin: config.origin_of(&place).clone(),
+                key: dotted(place),
                 found: found.to_string(),
                 expected,
             }
@@ -264,3 +259,98 @@ fn level_name(level: Level) -> &'static str {
 }
 
 const MAX_WIDTH: u16 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn logging(logging: Value) -> Result<Logging, Error> {
+        let values = [("logging".to_owned(), logging)].into_iter().collect();
+        Logging::from_config(&Config::from_values(values).unwrap())
+    }
+
+    #[test]
+    fn level_and_stream_are_those_of_the_logger_and_its_first_handler_to_a_stream() {
+        let handlers = json!({
+            "mail": {"class": "logging.handlers.SMTPHandler", "level": "ERROR"},
+            "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "level": 20},
+            "err": {"class": "logging.StreamHandler"},
+        });
+        for (loggers, root, level, stream) in [
+            (
+                json!({"fedmsg": {"handlers": ["out"]}}),
+                json!({}),
+                LevelFilter::Warn,
+                Stream::Stdout,
+            ),
+            (
+                json!({"fedmsg": {"level": "DEBUG", "handlers": ["mail", "out", "err"]}}),
+                json!({"level": "ERROR"}),
+                LevelFilter::Info,
+                Stream::Stdout,
+            ),
+            (
+                json!({"moksha": {"level": "DEBUG", "handlers": ["out"]}}),
+                json!({"level": "DEBUG", "handlers": ["err"]}),
+                LevelFilter::Debug,
+                Stream::Stderr,
+            ),
+            (
+                json!({"fedmsg": {"level": "CRITICAL", "handlers": ["mail", "nothing"]}}),
+                json!({}),
+                LevelFilter::Error,
+                Stream::Stderr,
+            ),
+        ] {
+            let config = json!({"loggers": loggers, "handlers": handlers, "root": root});
+            let made = logging(config.clone()).unwrap();
+            assert_eq!((made.level, made.stream), (level, stream), "{config}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_level_or_format_is_named() {
+        let with = |level: Value, format: Value, datefmt: Value| {
+            let made = logging(json!({
+                "formatters": {"f": {"format": format, "datefmt": datefmt}},
+                "handlers": {"h": {"class": "StreamHandler", "formatter": "f"}},
+                "loggers": {"fedmsg": {"level": level, "handlers": ["h"]}},
+            }));
+            made.map_err(|error| error.to_string().split(", not").next().unwrap().to_owned())
+        };
+        let bare = json!("%(message)s");
+        let now = SystemTime::UNIX_EPOCH;
+        let line = with(json!("INFO"), json!("%(lineno)5d %(process)d"), Value::Null).unwrap();
+        let expected = format!("    - {}", process::id());
+        assert_eq!(line.format("x", Level::Info, "y", now), expected);
+        for (made, error) in [
+            (
+                with(json!("LOUD"), bare.clone(), Value::Null),
+                "loggers.fedmsg.level is \"LOUD\"",
+            ),
+            (
+                with(json!(1), json!("%message"), Value::Null),
+                "formatters.f.format is \"%message\"",
+            ),
+            (
+                with(json!(1), json!("%(name"), Value::Null),
+                "formatters.f.format is \"%(name\"",
+            ),
+            (
+                with(json!(1), json!("%(name)9999s"), Value::Null),
+                "formatters.f.format is \"%(name)9999s\"",
+            ),
+            (
+                with(json!(1), json!(5), Value::Null),
+                "formatters.f.format is 5",
+            ),
+            (
+                with(json!(1), bare, json!("%Q")),
+                "formatters.f.datefmt is \"%Q\"",
+            ),
+        ] {
+            assert_eq!(made.unwrap_err(), format!("program: logging.{error}"));
+        }
+    }
+}

@@ -250,4 +250,16 @@ fn leaves<'a>(
     }
 }
 
+/// A place in a configuration, for people: keys, and indices in brackets.
+fn dotted<'a>(steps: impl IntoIterator<Item = &'a str>) -> String {
+    let mut place = String::new();
+    for step in steps {
+        if !place.is_empty() && !step.starts_with('[') {
+            place.push('.');
+        }
+        place.push_str(step);
+    }
+    place
+}
+
 static CURRENT: Mutex<Option<Arc<Config>>> = Mutex::new(None);

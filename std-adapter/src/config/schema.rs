@@ -359,3 +359,59 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
         default,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_of_its_keys_kind() {
+        for key in KEYS {
+            let Some(mut value) = key.default() else {
+                assert_eq!(key.default, "", "{}", key.name);
+                continue;
+            };
+            let before = value.clone();
+            if !value.is_null() {
+                assert!(normalise(key.kind, &mut value).is_ok(), "{}", key.name);
+            }
+            assert_eq!(value, before, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_key_is_there_once_and_in_the_documentation() {
+        let docs = include_str!("../../../docs/config.md");
+        for (number, key) in KEYS.iter().enumerate() {
+            assert!(
+                KEYS[..number].iter().all(|other| other.name != key.name),
+                "{}",
+                key.name
+            );
+            assert!(docs.contains(&format!("`{}`", key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_for_another_only_when_it_is_close() {
+        for (name, known) in [
+            ("environmet", Some("environment")),
+            ("enviornment", Some("environment")),
+            ("Environment", Some("environment")),
+            ("validate_signature", Some("validate_signatures")),
+            ("zmq_reconnect_ivlmax", Some("zmq_reconnect_ivl_max")),
+            ("endpoint", Some("endpoints")),
+            ("activ", Some("active")),
+            ("nam", None),
+            ("ic", None),
+            ("mirc", None),
+            ("git", None),
+            ("stomp_uri", None),
+            ("print_config", None),
+            ("koji", None),
+            ("fedmsg.consumers.badges.enabled", None),
+        ] {
+            assert_eq!(meant(name), known, "{name}");
+        }
+    }
+}

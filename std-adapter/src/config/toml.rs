@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use toml::Table;
 
-use super::{Error, Layer, MAX_DEPTH, Origin, Warning, load, schema};
+use super::{Error, Layer, MAX_DEPTH, Origin, Warning, dotted, load, schema};
 
 /// The keys and values of a file.
 pub(super) fn parse(file: &Path, text: &[u8]) -> Result<Map<String, Value>, Error> {
@@ -107,13 +107,13 @@ fn dict(file: &Path, table: Table, place: &mut Vec<String>) -> Result<Map<String
 
 fn value(file: &Path, value: toml::Value, place: &mut Vec<String>) -> Result<Value, Error> {
     let not_json = |what| Error::NotJson {
-        key: place.join("."),
+        key: dotted(place.iter().map(String::as_str)),
         file: file.to_owned(),
         what,
     };
     if place.len() > MAX_DEPTH {
         return Err(Error::TooDeep {
-            key: place.join("."),
+            key: dotted(place.iter().map(String::as_str)),
             file: file.to_owned(),
         });
     }
@@ -128,7 +128,7 @@ fn value(file: &Path, value: toml::Value, place: &mut Vec<String>) -> Result<Val
         toml::Value::Array(list) => {
             let mut values = Vec::new();
             for (index, inner) in list.into_iter().enumerate() {
-                place.push(index.to_string());
+                place.push(format!("[{index}]"));
                 values.push(self::value(file, inner, place)?);
                 place.pop();
             }

@@ -9,6 +9,7 @@
 //! as local time, those of another zone, too.)
 //!
 //! ```
+//! # #[cfg(feature = "chrono")] {
 //! use chrono::{DateTime, Utc};
 //! use fedmsg::encoding::{dumps, epoch::{self, Epoch}};
 //!
@@ -25,6 +26,7 @@
 //! let build = Build { started: at, finished: None, breaks: vec![Epoch(at)] };
 //! let text = r#"{"breaks":[1795430000.0],"finished":null,"started":1795430000.0}"#;
 //! assert_eq!(dumps(&build)?, text);
+//! # }
 //! # Ok::<(), fedmsg_core::json::Error>(())
 //! ```
 
@@ -195,7 +197,7 @@ impl FromEpoch for jiff::Timestamp {
 }
 
 #[cfg(feature = "jiff")]
-impl ToEpoch for jiff::Zoned {
+impl ToEpoch for jiff::ZonedDateTime {
     fn to_epoch(&self) -> i64 {
         self.timestamp().to_epoch()
     }
@@ -262,7 +264,7 @@ mod tests {
     fn a_zoned_time_of_jiff_is_its_instant() {
         let time = jiff::Timestamp::from_epoch(1_795_430_000, 5).unwrap();
         assert_eq!(
-            time.to_zoned(jiff::tz::TimeZone::UTC).to_epoch(),
+            time.to_zoned_datetime(jiff::tz::TimeZone::UTC).to_epoch(),
             1_795_430_000
         );
     }

@@ -26,6 +26,8 @@ pub mod epoch;
 mod load;
 #[cfg(feature = "cli")]
 pub mod python;
+#[cfg(feature = "sea-orm")]
+pub mod sea_orm;
 mod to_json;
 mod tree;
 
@@ -117,7 +119,7 @@ pub fn pretty_dumps<T: Serialize + ?Sized>(value: &T) -> Result<String, json::Er
         kind: ErrorKind::KeyNotString,
         offset: 0,
     })?;
-    Ok(Tree::read(&text)?.pretty())
+    Ok(Tree::read(&text)?.pretty().to_string())
 }
 
 /// Writes a set, or whatever is iterated over, as a list in ascending order, each item once.

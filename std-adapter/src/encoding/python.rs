@@ -4,7 +4,7 @@
 //! are printable depends on the version of Unicode; ours is that of `unicode-properties`, which is
 //! newer than Python 3.11's: of characters that came between the two, Python shows the escapes.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cmp::Ordering, fmt};
 
 use chrono::{DateTime, Datelike as _, Local};
 use fedmsg_core::json::compare_keys;
@@ -50,16 +50,17 @@ pub fn str(tree: &Tree<'_>) -> String {
 ///
 /// let text = format!(r#"{{"topic": "org.example", "msg": {{"log": "{}"}}}}"#, "word ".repeat(20));
 /// let tree = Tree::read(text.as_bytes())?;
-/// assert_eq!(python::pformat(&tree), "\
+/// assert_eq!(python::pformat(&tree).to_string(), "\
 /// {'msg': {'log': 'word word word word word word word word word word word word '
 ///                 'word word word word word word word word '},
 ///  'topic': 'org.example'}");
 /// # Ok::<(), fedmsg_core::json::Error>(())
 /// ```
-pub fn pformat(tree: &Tree<'_>) -> String {
-    let mut printer = Printer { out: String::new() };
-    printer.format(tree, 0, 0, true);
-    printer.out
+///
+/// As with [`Tree::pretty`], much of it may be indentation: write it out and do not keep it. A line
+/// is indented by 1000 columns at most, where Python goes on.
+pub fn pformat(tree: &Tree<'_>) -> impl fmt::Display {
+    Printed(tree)
 }
 
 /// What `time.ctime` gives for seconds since 1970: local time, such as `Wed Nov 25 07:10:05 2026`.
@@ -77,11 +78,7 @@ pub fn ctime(seconds: f64) -> Option<String> {
 
 /// The representation, if it has no more than `width` characters.
 fn short_repr(tree: &Tree<'_>, width: usize, sorted: bool) -> Option<String> {
-    let mut repr = Repr {
-        out: String::new(),
-        room: width,
-        sorted,
-    };
+    let mut repr = Repr::new(width, sorted);
     repr.tree(tree)?;
     Some(repr.out)
 }
@@ -96,6 +93,14 @@ struct Repr {
 }
 
 impl Repr {
+    fn new(room: usize, sorted: bool) -> Self {
+        Self {
+            out: String::new(),
+            room,
+            sorted,
+        }
+    }
+
     /// Puts ASCII.
     fn put(&mut self, text: &str) -> Option<()> {
         self.room = self.room.checked_sub(text.len())?;
@@ -171,132 +176,130 @@ impl Repr {
     }
 }
 
-/// Lays out over several lines what does not fit on one.
-struct Printer {
-    out: String,
+struct Printed<'a>(&'a Tree<'a>);
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print(f, self.0, 0, 0, true)
+    }
 }
 
-impl Printer {
-    /// `indent` is the column it begins in, `allowance` what comes behind it on its last line.
-    fn format(&mut self, tree: &Tree<'_>, indent: usize, allowance: usize, is_outermost: bool) {
-        let width = WIDTH.checked_sub(indent + allowance);
-        if let Some(repr) = width.and_then(|width| short_repr(tree, width, true)) {
-            self.out.push_str(&repr);
-            return;
-        }
-        match tree {
-            Tree::Scalar(text) => self.out.push_str(scalar(text)),
-            Tree::String(text) => self.string(text, indent, allowance, is_outermost),
-            Tree::List(items) => {
-                self.out.push('[');
-                let last = items.len().saturating_sub(1);
-                for (n, item) in items.iter().enumerate() {
-                    if n > 0 {
-                        self.next_line(indent + 1);
-                    }
-                    let allowance = if n == last { allowance + 1 } else { 1 };
-                    self.format(item, indent + 1, allowance, false);
+/// Prints over several lines what does not fit on one. `indent` is the column it begins in,
+/// `allowance` what comes behind it on its last line.
+fn print(
+    f: &mut fmt::Formatter<'_>,
+    tree: &Tree<'_>,
+    indent: usize,
+    allowance: usize,
+    is_outermost: bool,
+) -> fmt::Result {
+    let width = WIDTH.checked_sub(indent + allowance);
+    if let Some(repr) = width.and_then(|width| short_repr(tree, width, true)) {
+        return f.write_str(&repr);
+    }
+    // Behind all but the last item of a list there is a comma.
+    let behind = |n: usize, len: usize| if n + 1 == len { allowance + 1 } else { 1 };
+    match tree {
+        Tree::Scalar(text) => f.write_str(scalar(text)),
+        Tree::String(text) => print_string(f, text, indent, allowance, is_outermost),
+        Tree::List(items) => {
+            f.write_str("[")?;
+            for (n, item) in items.iter().enumerate() {
+                if n > 0 {
+                    next_line(f, ",", indent + 1)?;
                 }
-                self.out.push(']');
+                print(f, item, indent + 1, behind(n, items.len()), false)?;
             }
-            Tree::Object(members) => {
-                self.out.push('{');
-                let last = members.len().saturating_sub(1);
-                for (n, (key, value)) in sorted(members).into_iter().enumerate() {
-                    if n > 0 {
-                        self.next_line(indent + 1);
-                    }
-                    let key = repr_of(code_points(key));
-                    self.out.push_str(&key);
-                    self.out.push_str(": ");
-                    let column = indent + 1 + key.chars().count() + 2;
-                    let allowance = if n == last { allowance + 1 } else { 1 };
-                    self.format(value, column, allowance, false);
+            f.write_str("]")
+        }
+        Tree::Object(members) => {
+            f.write_str("{")?;
+            for (n, (key, value)) in sorted(members).into_iter().enumerate() {
+                if n > 0 {
+                    next_line(f, ",", indent + 1)?;
                 }
-                self.out.push('}');
+                let key = repr_of(code_points(key));
+                write!(f, "{key}: ")?;
+                let column = indent + 1 + key.chars().count() + 2;
+                print(f, value, column, behind(n, members.len()), false)?;
             }
+            f.write_str("}")
         }
     }
+}
 
-    fn next_line(&mut self, indent: usize) {
-        self.out.push_str(",\n");
-        self.indent(indent);
+/// A string in pieces, each in quotes: a line of it, or as many words as fit.
+fn print_string(
+    f: &mut fmt::Formatter<'_>,
+    text: &str,
+    indent: usize,
+    allowance: usize,
+    is_outermost: bool,
+) -> fmt::Result {
+    let points: Vec<u32> = code_points(text).collect();
+    // The outermost stands in parentheses.
+    let extra = usize::from(is_outermost);
+    let (indent, allowance) = (indent + extra, allowance + extra);
+    let width = WIDTH.saturating_sub(indent);
+    let last_width = width.saturating_sub(allowance);
+    let mut pieces = Vec::new();
+    let mut lines = lines(&points).peekable();
+    while let Some(line) = lines.next() {
+        let is_last_line = lines.peek().is_none();
+        let line_width = if is_last_line { last_width } else { width };
+        if fits(line, line_width) {
+            pieces.push(line);
+            continue;
+        }
+        let mut words = words(line).peekable();
+        let (mut start, mut end) = (0, 0);
+        while let Some(word) = words.next() {
+            let is_last_word = is_last_line && words.peek().is_none();
+            let width = if is_last_word { last_width } else { width };
+            let longer = line.get(start..end + word.len()).unwrap_or_default();
+            if !fits(longer, width) && start < end {
+                pieces.push(line.get(start..end).unwrap_or_default());
+                start = end;
+            }
+            end += word.len();
+        }
+        pieces.push(line.get(start..end).unwrap_or_default());
     }
+    if points.is_empty() {
+        pieces.push(&points);
+    }
+    let in_parentheses = is_outermost && pieces.len() > 1;
+    if in_parentheses {
+        f.write_str("(")?;
+    }
+    for (n, piece) in pieces.into_iter().enumerate() {
+        if n > 0 {
+            next_line(f, "", indent)?;
+        }
+        f.write_str(&repr_of(piece.iter().copied()))?;
+    }
+    if in_parentheses {
+        f.write_str(")")?;
+    }
+    Ok(())
+}
 
-    fn indent(&mut self, columns: usize) {
-        self.out.extend(std::iter::repeat_n(' ', columns));
-    }
-
-    /// A string in pieces, each in quotes: a line of it, or as many words as fit.
-    fn string(&mut self, text: &str, indent: usize, allowance: usize, is_outermost: bool) {
-        let points: Vec<u32> = code_points(text).collect();
-        // The outermost stands in parentheses.
-        let extra = usize::from(is_outermost);
-        let (indent, allowance) = (indent + extra, allowance + extra);
-        let width = WIDTH.saturating_sub(indent);
-        let last_width = width.saturating_sub(allowance);
-        let mut pieces = if points.is_empty() {
-            vec![&points[..]]
-        } else {
-            Vec::new()
-        };
-        let mut lines = lines(&points).peekable();
-        while let Some(line) = lines.next() {
-            let is_last_line = lines.peek().is_none();
-            let line_width = if is_last_line { last_width } else { width };
-            if fits(line, line_width) {
-                pieces.push(line);
-                continue;
-            }
-            let mut words = words(line).peekable();
-            let (mut start, mut end) = (0, 0);
-            while let Some(word) = words.next() {
-                let is_last_word = is_last_line && words.peek().is_none();
-                let width = if is_last_word { last_width } else { width };
-                let longer = line.get(start..end + word.len()).unwrap_or_default();
-                if !fits(longer, width) && start < end {
-                    pieces.push(line.get(start..end).unwrap_or_default());
-                    start = end;
-                }
-                end += word.len();
-            }
-            pieces.push(line.get(start..end).unwrap_or_default());
-        }
-        let in_parentheses = is_outermost && pieces.len() > 1;
-        if in_parentheses {
-            self.out.push('(');
-        }
-        for (n, piece) in pieces.into_iter().enumerate() {
-            if n > 0 {
-                self.out.push('\n');
-                self.indent(indent);
-            }
-            self.out.push_str(&repr_of(piece.iter().copied()));
-        }
-        if in_parentheses {
-            self.out.push(')');
-        }
-    }
+fn next_line(f: &mut fmt::Formatter<'_>, end: &str, indent: usize) -> fmt::Result {
+    write!(f, "{end}\n{:1$}", "", indent.min(MAX_INDENT))
 }
 
 fn repr_of(points: impl Iterator<Item = u32> + Clone) -> String {
-    let mut repr = Repr {
-        out: String::new(),
-        room: usize::MAX,
-        sorted: false,
-    };
+    let mut repr = Repr::new(usize::MAX, false);
     // There is room for everything.
     let _ = repr.points(points);
     repr.out
 }
 
 fn fits(points: &[u32], width: usize) -> bool {
-    let mut repr = Repr {
-        out: String::new(),
-        room: width,
-        sorted: false,
-    };
-    points.len() < width && repr.points(points.iter().copied()).is_some()
+    points.len() < width
+        && Repr::new(width, false)
+            .points(points.iter().copied())
+            .is_some()
 }
 
 /// What a canonical scalar is called in Python.
@@ -315,7 +318,6 @@ fn scalar(text: &str) -> &str {
 type Member<'t> = (Cow<'t, str>, Tree<'t>);
 
 fn sorted<'a, 't>(members: &'a [Member<'t>]) -> Vec<&'a Member<'t>> {
-    let inside = |key: &'a str| key.get(1..key.len() - 1).unwrap_or_default();
     let order = |a: &&'a Member<'t>, b: &&'a Member<'t>| -> Ordering {
         compare_keys(inside(&a.0), inside(&b.0))
     };
@@ -324,12 +326,16 @@ fn sorted<'a, 't>(members: &'a [Member<'t>]) -> Vec<&'a Member<'t>> {
     members
 }
 
+/// What stands between a string's quotes.
+fn inside(string: &str) -> &str {
+    let text = string.strip_prefix('"');
+    text.and_then(|text| text.strip_suffix('"'))
+        .unwrap_or_default()
+}
+
 /// The code points of a canonical string, lone surrogates among them.
 fn code_points(string: &str) -> impl Iterator<Item = u32> + Clone + '_ {
-    let inside = string
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    let mut rest = inside.unwrap_or_default();
+    let mut rest = inside(string);
     std::iter::from_fn(move || {
         let (point, behind) = code_point(rest)?;
         rest = behind;
@@ -431,3 +437,20 @@ fn is_printable(character: char) -> bool {
 
 /// Columns of a line.
 const WIDTH: usize = 80;
+/// Columns that a line is indented by at most.
+const MAX_INDENT: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_any_length_indents_only_so_far() {
+        let key = "k".repeat(100_000);
+        let text = format!(r#"{{"{key}": [1, 2, ""]}}"#);
+        let tree = Tree::read(text.as_bytes()).unwrap();
+        let line = format!("\n{:MAX_INDENT$}", "");
+        let expected = format!("{{'{key}': [1,{line}2,{line}'']}}");
+        assert_eq!(pformat(&tree).to_string(), expected);
+    }
+}

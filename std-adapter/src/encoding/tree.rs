@@ -1,6 +1,6 @@
 //! A JSON text as a tree that loses nothing of it.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use fedmsg_core::json::{self, ErrorKind, HOST_DEPTH};
 
@@ -11,7 +11,7 @@ use fedmsg_core::json::{self, ErrorKind, HOST_DEPTH};
 /// use fedmsg::encoding::Tree;
 ///
 /// let tree = Tree::read(br#"{"z": 18446744073709551616, "a": [1E2]}"#)?;
-/// assert_eq!(tree.pretty(), r#"{
+/// assert_eq!(tree.pretty().to_string(), r#"{
 ///   "z": 18446744073709551616,
 ///   "a": [
 ///     100.0
@@ -110,68 +110,81 @@ impl<'t> Tree<'t> {
     }
 
     /// The text for people: two spaces a level, ASCII only.
-    pub fn pretty(&self) -> String {
-        let mut out = String::new();
-        self.write_pretty(&mut out, 0, |_, _| ["", ""]);
-        out
+    ///
+    /// A text of a few MB may be some GB so, all of it indentation. To show what comes from others,
+    /// write it out (`write!`) and do not keep it.
+    pub fn pretty(&self) -> impl fmt::Display {
+        Pretty {
+            tree: self,
+            paint: |_, _| ["", ""],
+        }
     }
 
-    /// The same in colours, for a terminal: ANSI escape sequences. There are none but its own in it:
-    /// canonical strings have no control characters.
-    pub fn pretty_in_colours(&self) -> String {
-        let mut out = String::new();
-        self.write_pretty(&mut out, 0, |text, is_key| {
-            let start = match text.as_bytes().first() {
-                Some(b'"') if is_key => "\x1b[34m",
-                Some(b'"') => "\x1b[32m",
-                Some(b'-' | b'0'..=b'9') => "\x1b[36m",
-                _ => "\x1b[33m",
-            };
-            [start, "\x1b[0m"]
-        });
-        out
+    /// The same in colours, for a terminal: ANSI escape sequences. No others are in it: canonical
+    /// strings have no control characters.
+    pub fn pretty_in_colours(&self) -> impl fmt::Display {
+        Pretty {
+            tree: self,
+            paint: |text, is_key| {
+                let start = match text.as_bytes().first() {
+                    Some(b'"') if is_key => "\x1b[34m",
+                    Some(b'"') => "\x1b[32m",
+                    Some(b'-' | b'0'..=b'9') => "\x1b[36m",
+                    _ => "\x1b[33m",
+                };
+                [start, "\x1b[0m"]
+            },
+        }
     }
+}
 
-    /// `paint` says what stands before and behind a scalar or a string, which may be a key.
-    fn write_pretty(
-        &self,
-        out: &mut String,
-        depth: usize,
-        paint: fn(&str, bool) -> [&'static str; 2],
-    ) {
-        let put = |out: &mut String, text: &str, is_key| {
-            let [start, end] = paint(text, is_key);
-            out.extend([start, text, end]);
-        };
-        let line = |out: &mut String, depth| {
-            out.push('\n');
-            out.extend(std::iter::repeat_n("  ", depth));
-        };
-        match self {
-            Self::Scalar(text) | Self::String(text) => put(out, text, false),
-            Self::List(items) if items.is_empty() => out.push_str("[]"),
-            Self::List(items) => {
+struct Pretty<'a> {
+    tree: &'a Tree<'a>,
+    /// What stands before and behind a scalar or a string, which may be a key.
+    paint: fn(&str, bool) -> [&'static str; 2],
+}
+
+impl fmt::Display for Pretty<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, self.tree, 0)
+    }
+}
+
+impl Pretty<'_> {
+    fn write(&self, f: &mut fmt::Formatter<'_>, tree: &Tree<'_>, depth: usize) -> fmt::Result {
+        match tree {
+            Tree::Scalar(text) | Tree::String(text) => self.paint(f, text, false),
+            Tree::List(items) if items.is_empty() => f.write_str("[]"),
+            Tree::List(items) => {
                 for (n, item) in items.iter().enumerate() {
-                    out.push(if n == 0 { '[' } else { ',' });
-                    line(out, depth + 1);
-                    item.write_pretty(out, depth + 1, paint);
+                    self.line(f, if n == 0 { "[" } else { "," }, depth + 1)?;
+                    self.write(f, item, depth + 1)?;
                 }
-                line(out, depth);
-                out.push(']');
+                self.line(f, "", depth)?;
+                f.write_str("]")
             }
-            Self::Object(members) if members.is_empty() => out.push_str("{}"),
-            Self::Object(members) => {
+            Tree::Object(members) if members.is_empty() => f.write_str("{}"),
+            Tree::Object(members) => {
                 for (n, (key, value)) in members.iter().enumerate() {
-                    out.push(if n == 0 { '{' } else { ',' });
-                    line(out, depth + 1);
-                    put(out, key, true);
-                    out.push_str(": ");
-                    value.write_pretty(out, depth + 1, paint);
+                    self.line(f, if n == 0 { "{" } else { "," }, depth + 1)?;
+                    self.paint(f, key, true)?;
+                    f.write_str(": ")?;
+                    self.write(f, value, depth + 1)?;
                 }
-                line(out, depth);
-                out.push('}');
+                self.line(f, "", depth)?;
+                f.write_str("}")
             }
         }
+    }
+
+    /// Ends a line and begins the next.
+    fn line(&self, f: &mut fmt::Formatter<'_>, end: &str, depth: usize) -> fmt::Result {
+        write!(f, "{end}\n{:1$}", "", 2 * depth)
+    }
+
+    fn paint(&self, f: &mut fmt::Formatter<'_>, text: &str, is_key: bool) -> fmt::Result {
+        let [start, end] = (self.paint)(text, is_key);
+        write!(f, "{start}{text}{end}")
     }
 }
 
@@ -295,7 +308,7 @@ mod tests {
     fn colours_are_the_only_control_characters() {
         let tree = Tree::read(br#"{"k": ["\u001b[0m\u009b", -1, null], "o": {}}"#).unwrap();
         assert_eq!(
-            tree.pretty_in_colours(),
+            tree.pretty_in_colours().to_string(),
             "{\n  \x1b[34m\"k\"\x1b[0m: [\n    \x1b[32m\"\\u001b[0m\\u009b\"\x1b[0m,\n    \
              \x1b[36m-1\x1b[0m,\n    \x1b[33mnull\x1b[0m\n  ],\n  \x1b[34m\"o\"\x1b[0m: {}\n}"
         );
