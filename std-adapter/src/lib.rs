@@ -18,6 +18,8 @@ pub mod bus;
 pub mod commands;
 pub mod config;
 pub mod crypto;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod encoding;
 pub mod transport;
 

@@ -50,6 +50,12 @@ pub fn environment(name: &str, packages: &[&str]) -> PathBuf {
     home.join(name).join("bin/python")
 }
 
+/// The interpreter that has Python fedmsg 1.1.7, the peer; its programs lie beside it.
+pub fn fedmsg() -> PathBuf {
+    let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/py/fedmsg-requirements.txt");
+    environment("fedmsg-1.1.7", &["-r", requirements])
+}
+
 /// Makes a directory by `fill`, unless it is there. Tests run at once in many threads and
 /// processes: each fills a directory of its own, and the first to finish gives it the name.
 pub fn make_once(dir: &Path, fill: impl FnOnce(&Path)) {

@@ -37,13 +37,18 @@ mod completions;
 mod config;
 mod demo;
 mod filter;
+mod gateway;
 mod links;
 mod logger;
+mod logging;
 mod man;
 mod outlet;
 mod publish;
 mod queue;
+mod relay;
+mod service;
 mod sign;
+mod signing_relay;
 mod tail;
 mod texts;
 mod trigger;
@@ -60,7 +65,10 @@ pub fn main() -> ExitCode {
         Program::Announce(args) => ("fedmsg-", Command::Announce(args)),
         Program::Check(args) => ("fedmsg-", Command::Check(args)),
         Program::Config(args) => ("fedmsg-", Command::Config(args)),
+        Program::Gateway(args) => ("fedmsg-", Command::Gateway(args)),
         Program::Logger(args) => ("fedmsg-", Command::Logger(args)),
+        Program::Relay(args) => ("fedmsg-", Command::Relay(args)),
+        Program::SigningRelay(args) => ("fedmsg-", Command::SigningRelay(args)),
         Program::Tail(args) => ("fedmsg-", Command::Tail(args)),
         Program::Trigger(args) => ("fedmsg-", Command::Trigger(args)),
     };
@@ -73,11 +81,16 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => with(name("completions"), |_| completions::run(&args)),
         Command::Config(args) => with(name("config"), |_| config::run(&args)),
         Command::Demo(args) => with(name("demo"), |_| demo::run(&args)),
+        Command::Gateway(args) => with(name("gateway"), |name| gateway::run(&args, name)),
         Command::Links(args) => with(name("links"), |_| links::run(&args)),
         Command::Logger(args) => with(name("logger"), |name| logger::run(&args, name)),
         Command::Man(args) => with(name("man"), |_| man::run(&args)),
         Command::Publish(args) => with(name("publish"), |name| publish::run(&args, name)),
+        Command::Relay(args) => with(name("relay"), |name| relay::run(&args, name)),
         Command::Sign(args) => with(name("sign"), |_| sign::run(&args)),
+        Command::SigningRelay(args) => with(name("signing-relay"), |name| {
+            signing_relay::run(&args, name)
+        }),
         Command::Tail(args) => with(name("tail"), |name| tail::run(&args, name)),
         Command::Trigger(args) => with(name("trigger"), |name| trigger::run(&args, name)),
         Command::Verify(args) => with(name("verify"), |_| verify::run(&args)),
@@ -103,8 +116,14 @@ enum Program {
     Check(check::Args),
     #[command(name = "fedmsg-config")]
     Config(config::Args),
+    #[command(name = "fedmsg-gateway")]
+    Gateway(gateway::Args),
     #[command(name = "fedmsg-logger")]
     Logger(logger::Args),
+    #[command(name = "fedmsg-relay")]
+    Relay(relay::Args),
+    #[command(name = "fedmsg-signing-relay")]
+    SigningRelay(signing_relay::Args),
     #[command(name = "fedmsg-tail")]
     Tail(tail::Args),
     #[command(name = "fedmsg-trigger")]
@@ -128,11 +147,14 @@ enum Command {
     Completions(completions::Args),
     Config(config::Args),
     Demo(demo::Args),
+    Gateway(gateway::Args),
     Links(links::Args),
     Logger(logger::Args),
     Man(man::Args),
     Publish(publish::Args),
+    Relay(relay::Args),
     Sign(sign::Args),
+    SigningRelay(signing_relay::Args),
     Tail(tail::Args),
     Trigger(trigger::Args),
     Verify(verify::Args),

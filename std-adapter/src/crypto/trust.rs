@@ -361,7 +361,7 @@ impl Authority {
         let critical = |extension: &x509_cert::ext::Extension| extension.critical;
         // What a list of an RSA CA means is OpenSSL's matter.
         let ours = self.p256.is_some();
-        if !self.may_sign_lists
+        if ours && !self.may_sign_lists
             || list.issuer.to_der().ok().as_deref() != Some(&self.name)
             || ours && list.extensions.iter().flatten().any(critical)
             || (ours || cfg!(feature = "x509")) && !signed.is_signed_by(self.key.owned_to_ref())
