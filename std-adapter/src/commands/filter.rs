@@ -90,6 +90,10 @@ mod tests {
             (&["--include", r"(?P<a>\w)(?P=a)"], "comm", true),
             (&["--include", r"(?i)GIT\b"], "git.x", true),
             (&["--include", r"\d{2,}"], "a.42", true),
+            (&["--include", "^x{,3}$"], "xx", true),
+            (&["--include", "^x{,3}$"], "xxxx", false),
+            (&["--include", r"(a)?(?(1)b\Z|c\Z)"], "a.b", false),
+            (&["--include", r"[]a][^]a]\x41\u00e9"], "]bA\u{e9}", true),
             (
                 &["--include", ".", "--exclude", "_heartbeat"],
                 "_heartbeat",
