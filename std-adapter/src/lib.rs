@@ -3,6 +3,7 @@
 //! | you want | take |
 //! | --- | --- |
 //! | to publish and to receive | [`publish!`] and [`tail`], or a [`Context`]: [`bus`] |
+//! | values to JSON and back, times, database entities | [`encoding`] |
 //! | sockets | [`transport`]: [`Native`](transport::native::Native), or libzmq with feature `zmq` |
 //! | keys, certificates, trust, a CA | [`crypto`] |
 //! | a site's configuration files | [`config`] |
@@ -17,6 +18,9 @@ pub mod bus;
 pub mod commands;
 pub mod config;
 pub mod crypto;
+#[cfg(feature = "daemon")]
+pub mod daemon;
+pub mod encoding;
 pub mod transport;
 
 pub use bus::{Context, Settings, context, destroy, init, tail};
@@ -30,6 +34,11 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/bus.md")]
 struct Bus;
+
+/// And those about values.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/encoding.md")]
+struct Encoding;
 
 /// And those of the configuration's page.
 #[cfg(doctest)]

@@ -17,7 +17,9 @@ use fedmsg::transport::{
 };
 
 pub mod monitor;
+pub mod namespace;
 pub mod process;
+pub mod programs;
 pub mod proxy;
 pub mod python;
 pub mod pyzmq;

@@ -50,6 +50,12 @@ pub fn environment(name: &str, packages: &[&str]) -> PathBuf {
     home.join(name).join("bin/python")
 }
 
+/// The interpreter that has Python fedmsg 1.1.7, the peer; its programs lie beside it.
+pub fn fedmsg() -> PathBuf {
+    let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/py/fedmsg-requirements.txt");
+    environment("fedmsg-1.1.7", &["-r", requirements])
+}
+
 /// Makes a directory by `fill`, unless it is there. Tests run at once in many threads and
 /// processes: each fills a directory of its own, and the first to finish gives it the name.
 pub fn make_once(dir: &Path, fill: impl FnOnce(&Path)) {
@@ -80,6 +86,49 @@ pub fn run(command: &mut Command, needs: &str) {
     };
     let last = output.lines().last().unwrap_or_default();
     panic!("this test needs {needs}: {command:?}: {last}");
+}
+
+/// The messages in the tests of a package that made texts of the Fedora bus, as
+/// `py/real_messages.py` has them.
+#[track_caller]
+pub fn real_messages() -> Vec<Value> {
+    const NAME: &str = "fedmsg_meta_fedora_infrastructure";
+    const SHA256: &str = "b7f8fad4317d4e78c10a4efc5783efa64cd6c358933d569a16135ebe92e86e35";
+    let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
+    let dir = target_dir().join("python").join(format!("{NAME}-0.31.0"));
+    make_once(&dir, |dir| {
+        run(
+            Command::new(&python)
+                .args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                ])
+                .args(["--no-deps", "--no-binary", ":all:", "--dest"])
+                .arg(dir)
+                .arg(format!("{NAME}==0.31.0")),
+            "access to PyPI for pip",
+        );
+    });
+    let sdist = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    let output = Command::new(&python)
+        .args(["-I", "-c", include_str!("../py/real_messages.py")])
+        .arg(sdist)
+        .arg(SHA256)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A running Python script that answers requests. Ends when dropped.

@@ -1,13 +1,13 @@
 //! Canonical JSON against the live Python: what its `json` reads and writes again is what ours
 //! writes, byte for byte, and what it refuses ours refuses.
 
-use std::{cell::RefCell, fs, process::Command};
+use std::cell::RefCell;
 
 use fedmsg_core::{
     crypto::{base64, pem},
     json::{HOST_DEPTH, canonicalize, to_slice},
 };
-use fedmsg_tests::python::{Script, environment, make_once, run, target_dir};
+use fedmsg_tests::python::{Script, environment, real_messages};
 use proptest::{
     prelude::*,
     sample::Index,
@@ -136,47 +136,6 @@ fn signatures_of_real_messages_are_over_our_canonical_form() {
                 .is_err()
         );
     }
-}
-
-/// The messages in the tests of a package that made texts of the Fedora bus.
-fn real_messages() -> Vec<Value> {
-    const NAME: &str = "fedmsg_meta_fedora_infrastructure";
-    const SHA256: &str = "b7f8fad4317d4e78c10a4efc5783efa64cd6c358933d569a16135ebe92e86e35";
-    let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
-    let dir = target_dir().join("python").join(format!("{NAME}-0.31.0"));
-    make_once(&dir, |dir| {
-        run(
-            Command::new(&python)
-                .args([
-                    "-m",
-                    "pip",
-                    "download",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                ])
-                .args(["--no-deps", "--no-binary", ":all:", "--dest"])
-                .arg(dir)
-                .arg(format!("{NAME}==0.31.0")),
-            "access to PyPI for pip",
-        );
-    });
-    let sdist = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
-    let output = Command::new(&python)
-        .args(["-I", "-c", include_str!("../py/real_messages.py")])
-        .arg(sdist)
-        .arg(SHA256)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 /// JSON texts, in any of the forms that the grammar allows.

@@ -5,9 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    path::Path,
-    process::Command,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +16,8 @@ use fedmsg::{
 };
 use fedmsg_tests::{
     PATIENCE, eventually,
-    python::{Script, environment},
+    namespace::alone,
+    python::{Script, fedmsg},
 };
 use serde_json::{Value, json};
 
@@ -271,52 +269,5 @@ fn certificates() -> tempfile::TempDir {
 
 fn peer(config: &Value) -> Script {
     let script = include_str!("../py/fedmsg_peer.py");
-    Script::start(&python(), script, &[&config.to_string()])
-}
-
-fn python() -> std::path::PathBuf {
-    let requirements = concat!(env!("CARGO_MANIFEST_DIR"), "/py/fedmsg-requirements.txt");
-    environment("fedmsg-1.1.7", &["-r", requirements])
-}
-
-/// Runs this test again in a process whose network is a loopback interface and nothing else.
-#[track_caller]
-fn alone(name: &str, test: impl FnOnce()) {
-    const INSIDE: &str = "FEDMSG_TEST_IS_ALONE";
-    if env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    // What it needs from the network.
-    python();
-    let own = env::current_exe().unwrap();
-    let namespace = |command: &[&str]| {
-        let mut unshare = Command::new("unshare");
-        unshare
-            .args([
-                "--map-root-user",
-                "--net",
-                "sh",
-                "-c",
-                "ip link set lo up && exec \"$@\"",
-                "sh",
-            ])
-            .args(command)
-            .env(INSIDE, "1")
-            .output()
-    };
-    match namespace(&["true"]) {
-        Ok(output) if output.status.success() => {}
-        failed => panic!(
-            "this test needs a network namespace of its own, made with `unshare --map-root-user \
-             --net` (util-linux) and `ip` (iproute2): {failed:?}"
-        ),
-    }
-    let own: &Path = &own;
-    let output = namespace(&[own.to_str().unwrap(), "--exact", name, "--nocapture"]).unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
-    assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}"
-    );
+    Script::start(&fedmsg(), script, &[&config.to_string()])
 }

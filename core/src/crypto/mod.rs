@@ -52,6 +52,12 @@ pub trait Signer {
     fn coverage(&self) -> Coverage {
         Coverage::Message
     }
+
+    /// Of a signer whose key and certificate change while it is used: it as it is now, for as long
+    /// as one message takes. `None`: it is always the same.
+    fn current(&self) -> Option<&dyn Signer> {
+        None
+    }
 }
 
 /// Judges signatures by one backend's rules.
@@ -113,6 +119,10 @@ impl core::error::Error for SignError {}
 pub enum Refusal {
     /// No verifier for this value of `crypto`.
     Backend,
+    /// There is a backend of this name, but whoever validates does not accept it.
+    BackendDisallowed,
+    /// There is a backend of this name, but not in this program.
+    BackendNotBuiltIn,
     /// The certificate is no PEM certificate, or not of the backend's kind (offset into the DER
     /// or PEM text).
     Certificate {
@@ -132,8 +142,10 @@ pub enum Refusal {
     Expired,
     /// The certificate is on the revocation list.
     Revoked,
-    /// The revocation list itself is not to be trusted: not signed by the CA, or out of date.
+    /// There is no revocation list of the certificate's CA, or not one that the CA signed.
     RevocationList,
+    /// The CA's revocation list is out of date, or not valid yet.
+    RevocationListDate,
     /// The signature is not the certificate's key's over this message.
     Signature,
     /// The certificate names no sender (no common name), or one longer than the buffer for it.
@@ -143,7 +155,9 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Backend => f.write_str("signed in a way that is not accepted here"),
+            Self::Backend => f.write_str("signed in a way that is not known here"),
+            Self::BackendDisallowed => f.write_str("signed in a way that is not accepted here"),
+            Self::BackendNotBuiltIn => f.write_str("signed in a way that is not built in here"),
             Self::Certificate { offset } => {
                 write!(f, "certificate cannot be read, from offset {offset} on")
             }
@@ -154,9 +168,8 @@ impl fmt::Display for Refusal {
             Self::NotYetValid => f.write_str("certificate is not valid yet"),
             Self::Expired => f.write_str("certificate has expired"),
             Self::Revoked => f.write_str("certificate is revoked"),
-            Self::RevocationList => {
-                f.write_str("revocation list is not signed by the CA, or out of date")
-            }
+            Self::RevocationList => f.write_str("no revocation list that its CA signed"),
+            Self::RevocationListDate => f.write_str("its CA's revocation list is out of date"),
             Self::Signature => f.write_str("signature is not the sender's for this message"),
             Self::Name => f.write_str("certificate names no sender, or one too long"),
         }

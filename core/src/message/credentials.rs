@@ -116,7 +116,9 @@ pub fn sign_text<S: Signer + ?Sized>(
         .map_err(|error| error.behind(len))?;
     let (crypto, rest) = rest.split_at_mut_checked(crypto_len).unwrap_or_default();
     let (signature, field) = rest.split_at_mut_checked(max).unwrap_or_default();
-    let signed = message.covered(signer.coverage(), Some(crypto)).ok_or(Error::NoMsg)?;
+    let signed = message
+        .covered(signer.coverage(), Some(crypto))
+        .ok_or(Error::NoMsg)?;
     let len = signer
         .sign(signed.as_slices(), signature)
         .map_err(Error::Sign)?;

@@ -4,16 +4,19 @@ use std::{
     cell::Cell,
     net::IpAddr,
     sync::{
-        Mutex, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use fedmsg_core::message::{self, Encoded, Envelope, MessageId, Payload, Topic};
+use fedmsg_core::{
+    crypto::Signer,
+    message::{self, Encoded, Envelope, MessageId, Payload, Topic},
+};
 use rand::TryRng as _;
 
-use super::{Error, RELAY_INBOUND, Settings, Tail, TailOptions, now};
+use super::{Error, RELAY_INBOUND, Settings, Tail, TailOptions, Validate, now};
 use crate::transport::{self, Endpoint, Publisher, Transport, native::Native};
 
 /// The longest topic that is published, in bytes.
@@ -46,6 +49,10 @@ pub struct Context<T: Transport = Native> {
     transport: T,
     settings: Settings,
     username: Option<String>,
+    /// The configured one, found when the publisher is opened.
+    signer: OnceLock<Arc<dyn Signer + Send + Sync>>,
+    /// The configured one, found with the first tail.
+    validator: OnceLock<Arc<dyn Validate>>,
     /// How many messages have been numbered.
     numbered: AtomicU64,
     state: RwLock<State<T::Publisher>>,
@@ -71,8 +78,9 @@ impl Context {
     /// A context over the native transport.
     ///
     /// # Errors
-    /// Where the settings say what to publish as: [`Error::NoEndpoint`], [`Error::NoneFree`] or
-    /// [`Error::Transport`].
+    /// Where the settings say what to publish as: [`Error::NoEndpoint`], [`Error::NoneFree`],
+    /// [`Error::Transport`]; and what a configuration's signer needs and has not:
+    /// [`Error::NoCertname`], [`Error::NoGpgKey`], [`Error::Config`], [`Error::Crypto`].
     pub fn new(settings: Settings) -> Result<Self, Error> {
         Self::over(Native, settings)
     }
@@ -88,6 +96,8 @@ impl<T: Transport> Context<T> {
             transport,
             username: settings.username.clone().or_else(account),
             settings,
+            signer: OnceLock::new(),
+            validator: OnceLock::new(),
             numbered: AtomicU64::new(0),
             state: RwLock::new(State::Idle),
             is_open: AtomicBool::new(false),
@@ -114,7 +124,7 @@ impl<T: Transport> Context<T> {
     /// that is refused is not used again.
     ///
     /// # Errors
-    /// [`Error::NoEndpoint`], [`Error::NoneFree`] from opening; [`Error::TopicTooLong`];
+    /// From opening those of [`new`](Context::new); [`Error::TopicTooLong`];
     /// [`Error::Message`] for an empty modname or topic, and for a value that cannot be written as
     /// JSON or signed; [`Error::Send`] for a message that is too large; [`Error::Closed`];
     /// [`Error::Clock`]; [`Error::Entropy`].
@@ -181,6 +191,9 @@ impl<T: Transport> Context<T> {
             username: self.username.as_deref(),
             seq_id: None,
         };
+        let signer = self.settings.signer.as_ref().or(self.signer.get());
+        let signer = signer.map(|signer| &**signer);
+        let signer: Option<&dyn Signer> = signer.map(|signer| signer.current().unwrap_or(signer));
         let limit = self.settings.transport.max_message;
         // Taken out for as long as it is used: a message may publish another while it is written.
         let mut buffer = BUFFER.take();
@@ -189,8 +202,8 @@ impl<T: Transport> Context<T> {
         }
         let taken = loop {
             let len = buffer.len();
-            let encoded = match &self.settings.signer {
-                Some(signer) => envelope.encode_signed(msg, &**signer, &mut buffer),
+            let encoded = match signer {
+                Some(signer) => envelope.encode_signed(msg, signer, &mut buffer),
                 None => envelope.encode(msg, &mut buffer),
             };
             let refused = match encoded {
@@ -284,10 +297,24 @@ impl<T: Transport> Context<T> {
     ///
     /// # Errors
     /// [`Error::Pattern`]; [`Error::NoSource`] when the settings have no endpoint to tail;
-    /// [`Error::Transport`] for one that can never work, or cannot be bound. One that cannot be reached, or whose host does not resolve, is reported to the
+    /// [`Error::Config`] or [`Error::Crypto`] where the configuration is to say who validates;
+    /// [`Error::Transport`] for an endpoint that can never work, or cannot be bound. One that cannot
+    /// be reached, or whose host does not resolve, is reported to the
     /// [monitor](transport::Options::monitor) and tried again.
     pub fn tail(&self, options: impl Into<TailOptions>) -> Result<Tail<T::Subscriber>, Error> {
-        Tail::new(&self.transport, &self.settings, &options.into())
+        let validator = match self.settings.validator.as_ref().or(self.validator.get()) {
+            Some(validator) => Some(validator),
+            None => self
+                .settings
+                .configured_validator()?
+                .map(|validator| self.validator.get_or_init(|| validator)),
+        };
+        Tail::new(
+            &self.transport,
+            &self.settings,
+            validator.cloned(),
+            &options.into(),
+        )
     }
 
     /// Ends publishing: everything that was accepted is sent, for which there is
@@ -362,6 +389,12 @@ impl<T: Transport> Context<T> {
         if endpoints.is_empty() {
             return Err(Error::NoEndpoint { entry });
         }
+        if settings.signer.is_none()
+            && let Some(signer) = settings.configured_signer(&entry)?
+        {
+            // One thread at a time opens.
+            let _ = self.signer.set(signer);
+        }
         let publisher = self.transport.publisher(&settings.transport)?;
         let mut reasons = Vec::new();
         for endpoint in endpoints {
@@ -417,7 +450,7 @@ fn whole_len(parts: &Topic<'_>) -> usize {
 }
 
 /// This machine's name, without its domain.
-fn short_host_name() -> String {
+pub(super) fn short_host_name() -> String {
     let name = gethostname::gethostname();
     let name = name.to_string_lossy();
     name.split('.').next().unwrap_or_default().to_owned()

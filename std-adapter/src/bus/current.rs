@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::{Context, Error, Message, Settings};
 
 /// Makes the process's context, which [`publish!`](crate::publish!), [`tail`] and [`context`] use
-/// from then on. Without it they make one with default settings.
+/// from then on. Without it they make one of [`Settings::load`], as the peer does: on a machine of a
+/// site they do what its configuration says.
 ///
 /// # Errors
 /// [`Error::AlreadyInitialized`] unless it was [destroyed](destroy); as [`Context::new`].
@@ -24,17 +25,17 @@ pub fn init(settings: Settings) -> Result<Arc<Context>, Error> {
     }
 }
 
-/// The process's context; made with default settings if there was none.
+/// The process's context; made of the [site's configuration](Settings::load) if there was none.
 ///
 /// # Errors
-/// [`Error::Closed`] after [`destroy`].
+/// [`Error::Closed`] after [`destroy`]; making it, those of [`Settings::load`] and [`Context::new`].
 pub fn context() -> Result<Arc<Context>, Error> {
     match &*CURRENT.read().unwrap_or_else(PoisonError::into_inner) {
         Current::Live(context) => return Ok(Arc::clone(context)),
         Current::Destroyed => return Err(Error::Closed),
         Current::None => {}
     }
-    match init(Settings::default()) {
+    match init(Settings::load()?) {
         // Another thread was faster.
         Err(Error::AlreadyInitialized) => context(),
         made => made,

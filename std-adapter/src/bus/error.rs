@@ -5,12 +5,31 @@ use std::{fmt, time::Duration, time::SystemTimeError};
 use fedmsg_core::message;
 
 use super::MAX_TOPIC;
-use crate::transport::{self, EndpointError};
+use crate::{
+    config, crypto,
+    transport::{self, EndpointError},
+};
 
 /// Why the bus could not do what it was asked.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
+    /// The configuration could not be read.
+    Config(config::Error),
+    /// The configuration has `zmq_enabled = false`: the peer then publishes by STOMP or AMQP.
+    ZmqDisabled,
+    /// Messages are to be signed, and the configuration does not say with which certificate.
+    NoCertname {
+        /// The key that `certnames` has not.
+        service: String,
+    },
+    /// Messages are to be signed by GnuPG, and the configuration does not say with which key.
+    NoGpgKey {
+        /// The key that `gpg_keys` has not: this machine's short name.
+        host: String,
+    },
+    /// Who signs or validates could not be set up.
+    Crypto(crypto::Error),
     /// An entry of the settings' endpoints holds a text that is no endpoint.
     Endpoint {
         /// The entry.
@@ -88,6 +107,22 @@ impl From<transport::Error> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config(source) => source.fmt(f),
+            Self::ZmqDisabled => f.write_str(
+                "the configuration has zmq_enabled = false, and there is no other transport here: \
+                 set it to true",
+            ),
+            Self::NoCertname { service } => write!(
+                f,
+                "sign_messages is set, but certnames has no '{service}', the name of the \
+                 certificate to sign with"
+            ),
+            Self::NoGpgKey { host } => write!(
+                f,
+                "sign_messages is set, but there is neither a gpg_signing_key nor a '{host}' in \
+                 gpg_keys"
+            ),
+            Self::Crypto(source) => source.fmt(f),
             Self::Endpoint { entry, source } => write!(f, "endpoints of '{entry}': {source}"),
             Self::NoEndpoint { entry } => write!(
                 f,
@@ -138,6 +173,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Config(source) => Some(source),
+            Self::Crypto(source) => Some(source),
             Self::Endpoint { source, .. } => Some(source),
             Self::Message { source, .. } => Some(source),
             Self::Send { source, .. } | Self::Transport(source) => Some(source),

@@ -28,6 +28,7 @@ mod error;
 mod message;
 mod pattern;
 mod settings;
+mod site;
 #[cfg(feature = "tokio")]
 mod stream;
 mod tail;
@@ -41,6 +42,8 @@ pub use message::{Content, Malformed, Message, ParseError, Source, Verdict};
 pub use settings::{RELAY_INBOUND, Refused, Settings, Validate};
 #[cfg(feature = "tokio")]
 pub use stream::MessageStream;
+#[cfg(feature = "daemon")]
+pub(crate) use tail::connectable;
 pub use tail::{Ending, Tail, TailOptions};
 
 use std::time::{SystemTime, SystemTimeError};

@@ -9,7 +9,8 @@ use fedmsg_core::{
 
 use super::Error;
 use crate::{
-    crypto::{Scratch, Trust},
+    config::Config,
+    crypto::{Scratch, Trust, Validator},
     transport::{Endpoint, Options},
 };
 
@@ -68,10 +69,18 @@ pub struct Settings {
     pub username: Option<String>,
     /// Sizes, times and the monitor of the sockets.
     pub transport: Options,
-    /// Signs what is published.
+    /// Signs what is published. `None`: as `config` says.
     pub signer: Option<Arc<dyn Signer + Send + Sync>>,
-    /// Judges what arrives: a [`Trust`], or what else implements the trait.
+    /// Judges what arrives: a [`Validator`], a [`Trust`], or what else implements the trait. `None`:
+    /// as `config` says.
     pub validator: Option<Arc<dyn Validate>>,
+    /// Which of the configuration's `certnames` signs: `<cert_prefix>.<short host name>`. `None`:
+    /// that of the entry that is published on, and on `relay_inbound` `shell.<short host name>`.
+    pub cert_prefix: Option<String>,
+    /// The configuration that [these come from](Self::from_config). It says who signs (asked when
+    /// the context opens its publisher) and validates (asked by its first tail), where no `signer`
+    /// or `validator` is given. `None`: nobody does then.
+    pub config: Option<Arc<Config>>,
     /// What a tail does with a message that is not to be believed, or is no fedmsg message.
     pub refused: Refused,
 }
@@ -115,6 +124,18 @@ impl Validate for Trust {
     }
 }
 
+impl Validate for Validator {
+    fn validate<'s>(
+        &self,
+        topic: &str,
+        body: &[u8],
+        at: u64,
+        scratch: &'s mut Scratch,
+    ) -> Result<Valid<'s>, Invalid> {
+        self.validate_at(Some(topic), body, at, scratch)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let local = |port| vec![Endpoint::tcp("127.0.0.1", port)];
@@ -132,6 +153,8 @@ impl Default for Settings {
             transport: Options::default(),
             signer: None,
             validator: None,
+            cert_prefix: None,
+            config: None,
             refused: Refused::default(),
         }
     }
@@ -147,16 +170,24 @@ impl Settings {
         name: &str,
         endpoints: impl IntoIterator<Item = E>,
     ) -> Result<Self, Error> {
-        let endpoints = endpoints
-            .into_iter()
-            .map(|endpoint| endpoint.as_ref().parse());
-        let endpoints = endpoints
-            .collect::<Result<_, _>>()
-            .map_err(|source| Error::Endpoint {
-                entry: name.to_owned(),
-                source,
-            })?;
+        let endpoints = parse_endpoints(name, endpoints)?;
         self.endpoints.insert(name.to_owned(), endpoints);
         Ok(self)
     }
+}
+
+/// The endpoints of an entry.
+pub(super) fn parse_endpoints<E: AsRef<str>>(
+    entry: &str,
+    endpoints: impl IntoIterator<Item = E>,
+) -> Result<Vec<Endpoint>, Error> {
+    let endpoints = endpoints
+        .into_iter()
+        .map(|endpoint| endpoint.as_ref().parse());
+    endpoints
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::Endpoint {
+            entry: entry.to_owned(),
+            source,
+        })
 }

@@ -63,6 +63,7 @@ impl<S: Subscriber> Tail<S> {
     pub(super) fn new<T: Transport<Subscriber = S>>(
         transport: &T,
         settings: &Settings,
+        validator: Option<Arc<dyn Validate>>,
         options: &TailOptions,
     ) -> Result<Self, Error> {
         let with_star = |topic: &&String| topic.contains('*');
@@ -118,7 +119,7 @@ impl<S: Subscriber> Tail<S> {
                 last: None,
                 filters: patterns.iter().any(Pattern::filters),
                 patterns,
-                validator: settings.validator.clone(),
+                validator,
                 scratch: Scratch::default(),
             },
             refused: settings.refused,
@@ -392,7 +393,7 @@ impl Reach {
 
 /// Where to connect for an endpoint: nobody can be reached at `*`, which is how a publisher's own
 /// machine may write it. (The peer's hub does the same.)
-fn connectable(endpoint: &Endpoint) -> Endpoint {
+pub(crate) fn connectable(endpoint: &Endpoint) -> Endpoint {
     match endpoint {
         Endpoint::Tcp { host, port } if host == "*" => Endpoint::tcp("127.0.0.1", *port),
         endpoint => endpoint.clone(),

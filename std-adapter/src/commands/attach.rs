@@ -1,70 +1,49 @@
 //! The options that say where a command's socket binds or connects.
 
 use std::{
+    collections::HashMap,
     fmt,
-    io::{self, Write as _},
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use super::{Name, tell};
 use crate::{
     bus::Settings,
-    transport::{Endpoint, Monitor, Notice, Options},
+    transport::{Endpoint, Monitor, Notice},
 };
 
-/// Where a socket binds or connects.
+/// Where a socket binds or connects. A command that cannot do without makes it required.
 #[derive(clap::Args)]
 pub(super) struct Attach {
     /// Where to connect, or with --bind to take connections: tcp://HOST:PORT
-    #[arg(long, value_name = "ENDPOINT")]
+    #[arg(long, value_name = "ENDPOINT", required = false)]
     endpoint: Endpoint,
     /// Take connections there; HOST is an address of this machine, or * for all of them
-    #[arg(long)]
+    #[arg(long, requires = "endpoint")]
     bind: bool,
 }
 
 impl Attach {
-    /// The settings of a context whose only endpoint this is. Why a connection out could not be
-    /// made or ended is told on standard error, once for each time that the reason changes.
-    pub(super) fn settings(&self, command: &'static str) -> Result<Settings, String> {
+    /// The same settings for a context whose only endpoint this is.
+    pub(super) fn settings(&self, name: Name, mut settings: Settings) -> Result<Settings, String> {
         if !self.bind
             && let Endpoint::Tcp { host, .. } = &self.endpoint
             && host == "*"
         {
             return Err(format!("nobody can be reached at {self}: see --bind"));
         }
-        let told = Mutex::new(String::new());
-        let tell = move |notice: Notice<'_>| {
-            let Ok(mut told) = told.lock() else { return };
-            if let Notice::Connected { .. } = notice {
-                told.clear();
-                return;
-            }
-            let line = format!("fedmsg {command}: {notice}");
-            if *told != line {
-                // Nobody is left to tell if this fails.
-                let _ = writeln!(io::stderr(), "{line}");
-                *told = line;
-            }
-        };
-        Ok(Settings {
-            endpoints: [(ENTRY.to_owned(), vec![self.endpoint.clone()])].into(),
-            relay_inbound: vec![self.endpoint.clone()],
-            post_init_sleep: Duration::ZERO,
-            transport: Options {
-                monitor: (!self.bind).then(|| Monitor(Arc::new(tell))),
-                ..Options::default()
-            },
-            ..Settings::default()
-        })
+        settings.endpoints = [(ENTRY.to_owned(), vec![self.endpoint.clone()])].into();
+        settings.transport.monitor = (!self.bind).then(|| monitor(name));
+        Ok(settings)
     }
 
     /// The same for publishing.
-    pub(super) fn publisher(&self, command: &'static str) -> Result<Settings, String> {
+    pub(super) fn publisher(&self, name: Name) -> Result<Settings, String> {
         Ok(Settings {
             name: self.bind.then(|| ENTRY.to_owned()),
             active: !self.bind,
-            ..self.settings(command)?
+            relay_inbound: vec![self.endpoint.clone()],
+            ..self.settings(name, Settings::default())?
         })
     }
 
@@ -74,12 +53,35 @@ impl Attach {
     }
 
     /// Tells which port it became, where any would do.
-    pub(super) fn tell(&self, bound: &Endpoint) {
+    pub(super) fn tell(&self, name: Name, bound: &Endpoint) {
         if self.bind && *bound != self.endpoint {
-            // Nobody is left to tell if this fails.
-            let _ = writeln!(io::stderr(), "bound to {bound}");
+            tell(name, format_args!("bound to {bound}"));
         }
     }
+}
+
+/// Tells why connections out could not be made or ended: once for each endpoint and time that the
+/// reason changes.
+pub(super) fn monitor(name: Name) -> Monitor {
+    let told = Mutex::new(HashMap::new());
+    Monitor(Arc::new(move |notice| {
+        let (Notice::Connected { peer }
+        | Notice::HandshakeFailed { peer, .. }
+        | Notice::Ended { peer, .. }) = notice
+        else {
+            return;
+        };
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Notice::Connected { .. } = notice {
+            told.remove(&peer.to_string());
+            return;
+        }
+        let line = notice.to_string();
+        if told.get(&peer.to_string()) != Some(&line) {
+            tell(name, &line);
+            told.insert(peer.to_string(), line);
+        }
+    }))
 }
 
 /// The endpoint's name, for errors.

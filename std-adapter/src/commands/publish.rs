@@ -1,28 +1,21 @@
 //! `fedmsg publish`: send a message, or one for each line of standard input.
 
-use std::{
-    io::{self, BufRead as _},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::builder::NonEmptyStringValueParser;
-use fedmsg_core::{json::HOST_DEPTH, message::Text};
 
-use super::{EXIT_CODES, Outcome, attach};
-use crate::{
-    bus::{Context, Settings},
-    crypto::FileSigner,
+use super::{
+    EXIT_CODES, Name, Outcome, attach,
+    outlet::{Log, Outlet, each_line, json},
 };
+use crate::{bus::Settings, crypto::FileSigner};
 
 /// Send a message, or one for each line of standard input
 ///
 /// A line of text is sent as {"log": "the line"}. The topic on the wire is
 /// PREFIX.ENVIRONMENT.MODNAME.TOPIC.
 #[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, mut_arg("endpoint", |arg| arg.required(true)))]
 pub(super) struct Args {
     #[command(flatten)]
     endpoint: attach::Attach,
@@ -58,56 +51,29 @@ pub(super) struct Args {
     message: Option<String>,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args, name: Name) -> Outcome {
     let mut settings = Settings {
         topic_prefix: args.topic_prefix.clone(),
         environment: args.environment.clone(),
-        ..args.endpoint.publisher("publish")?
+        ..args.endpoint.publisher(name)?
     };
     settings.transport.linger = Duration::from_secs_f64(args.linger);
     if let (Some(dir), Some(name)) = (&args.ssldir, &args.certname) {
         settings.signer = Some(Arc::new(FileSigner::load(dir, name)?));
     }
-    let context = Context::new(settings)?;
-    if let Some(bound) = context.endpoint() {
-        args.endpoint.tell(&bound);
+    let patience = (args.wait > 0.0).then(|| Duration::from_secs_f64(args.wait));
+    let outlet = Outlet::open(settings, patience, "see --wait", &args.modname, &args.topic)?;
+    if let Some(bound) = outlet.context().endpoint() {
+        args.endpoint.tell(name, &bound);
     }
-    let wait = args.wait;
-    if wait > 0.0 && !context.wait_for_subscriber(Duration::from_secs_f64(wait))? {
-        let endpoint = &args.endpoint;
-        return Err(format!(
-            "nothing was sent: no subscriber on {endpoint} within {wait} s (see --wait)"
-        )
-        .into());
-    }
-
-    let send = |line: &str| {
-        if args.json {
-            let text = Text {
-                json: line.as_bytes(),
-                depth_limit: HOST_DEPTH,
-            };
-            context.publish(&args.modname, &args.topic, &text)
-        } else {
-            context.publish(&args.modname, &args.topic, &Log { log: line })
-        }
+    let send = |message: &str| match args.json {
+        true => outlet.send(&json(message)),
+        false => outlet.send(&Log { log: message }),
     };
     match &args.message {
-        Some(message) => drop(send(message)?),
-        None => {
-            for (number, line) in io::stdin().lock().lines().enumerate() {
-                let number = number + 1;
-                let line = line.map_err(|error| format!("line {number}: {error}"))?;
-                send(&line).map_err(|error| format!("line {number}: {error}"))?;
-            }
-        }
+        Some(message) => send(message)?,
+        None => each_line(send)?,
     }
-    context.close()?;
+    outlet.close()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a line of text is sent as.
-#[derive(serde::Serialize)]
-struct Log<'a> {
-    log: &'a str,
 }

@@ -19,7 +19,7 @@ pub(super) struct Texts {
 }
 
 /// The longest text, in bytes.
-const MAX_TEXT: usize = 64 << 20;
+pub(super) const MAX_TEXT: usize = 64 << 20;
 
 /// For the commands' help.
 pub(super) const LIMIT: &str =
@@ -118,7 +118,7 @@ impl Texts {
 
 /// Reads a line without its newline; of one that is longer than [`MAX_TEXT`], one byte more than
 /// that. `false` at the end of the input.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     if input
         .by_ref()

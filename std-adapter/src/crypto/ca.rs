@@ -31,10 +31,12 @@ use std::{
 };
 
 use der::{
-    Any, DateTime, Decode, Encode, EncodePem, Tag, asn1::OctetString, asn1::SetOfVec,
-    oid::AssociatedOid, pem::LineEnding, referenced::OwnedToRef,
+    Any, DateTime, Decode, Encode, EncodePem, Tag,
+    asn1::{BitString, OctetString, SetOfVec},
+    oid::AssociatedOid,
+    pem::LineEnding,
+    referenced::OwnedToRef,
 };
-use sha2::Sha256;
 use x509_cert::{
     Certificate, SubjectPublicKeyInfo, TbsCertificate,
     attr::AttributeTypeAndValue,
@@ -114,7 +116,7 @@ impl Ca {
             subject,
             ca: true,
         };
-        let certificate = certificate(profile, validity, key.public_key()?, &key)?;
+        let certificate = certificate(profile, validity, key.public_key().clone(), &key)?;
         let ca = Self {
             dir: dir.to_owned(),
             certificate,
@@ -138,7 +140,7 @@ impl Ca {
         let path = dir.join("ca.crt");
         let certificate = files::read_certificate(&path)?;
         let key = PrivateKey::read(&dir.join("ca.key"))?;
-        if key.public_key()? != *certificate.tbs_certificate().subject_public_key_info() {
+        if key.public_key() != certificate.tbs_certificate().subject_public_key_info() {
             return Err(Error::KeyMismatch {
                 key: dir.join("ca.key"),
                 certificate: path,
@@ -210,7 +212,7 @@ impl Ca {
             subject,
             ca: false,
         };
-        let certificate = certificate(profile, lifetime, key.public_key()?, &self.key)?;
+        let certificate = certificate(profile, lifetime, key.public_key().clone(), &self.key)?;
         key_file.write(&key.to_pem()?)?;
         certificate_file.write(&to_pem(&certificate)?)?;
         key_file.publish()?;
@@ -358,16 +360,11 @@ fn certificate(
     sign(builder, issuer)
 }
 
-fn sign<B: Builder>(builder: B, key: &PrivateKey) -> Result<B::Output, Error> {
-    match key {
-        PrivateKey::P256(key) => {
-            builder.build::<_, p256::ecdsa::DerSignature>(&p256::ecdsa::SigningKey::from(key))
-        }
-        PrivateKey::Rsa(key) => builder.build::<_, rsa::pkcs1v15::Signature>(
-            &rsa::pkcs1v15::SigningKey::<Sha256>::new(key.as_ref().clone()),
-        ),
-    }
-    .map_err(|_| Error::Signing)
+fn sign<B: Builder>(mut builder: B, key: &PrivateKey) -> Result<B::Output, Error> {
+    let body = builder.finalize(key).map_err(|_| Error::Signing)?;
+    let signature = key.sign_certificate(&body).ok_or(Error::Signing)?;
+    let signature = BitString::from_bytes(&signature).map_err(|_| Error::Signing)?;
+    builder.assemble(signature, key).map_err(|_| Error::Signing)
 }
 
 fn to_pem(document: &impl EncodePem) -> Result<String, Error> {

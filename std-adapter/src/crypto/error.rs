@@ -1,6 +1,8 @@
 use std::{fmt, io, path::PathBuf};
 
-/// Why keys, certificates or revocation lists on disk could not be read, made or used.
+use crate::config;
+
+/// Why keys, certificates or revocation lists could not be read, made or used.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -79,6 +81,45 @@ pub enum Error {
     Encrypted {
         /// The file.
         path: PathBuf,
+    },
+    /// The configuration has a value of the wrong type.
+    Config(config::Error),
+    /// A backend that does not exist.
+    UnknownBackend {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What it names.
+        name: String,
+    },
+    /// A key of another kind than the backend that is to sign.
+    BackendKey {
+        /// The key's file.
+        key: PathBuf,
+        /// The backend that it is for.
+        backend: String,
+        /// The backend that was asked for.
+        asked: String,
+    },
+    /// A URL that is not `https`.
+    Url {
+        /// The key of the configuration.
+        key: &'static str,
+        /// The URL, without a password.
+        url: String,
+    },
+    /// A URL gave nothing.
+    Fetch {
+        /// The URL, without a password.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// This program was built without a part that is needed.
+    NotBuiltIn {
+        /// The feature of crate `fedmsg`.
+        feature: &'static str,
+        /// What needs it.
+        what: String,
     },
     /// The key is neither EC P-256 nor RSA of 1024 to 8192 bits.
     KeyKind {
@@ -181,6 +222,35 @@ impl fmt::Display for Error {
                  openssl pkey -in OLD -out NEW",
                 path.display()
             ),
+            Self::Config(source) => source.fmt(f),
+            Self::UnknownBackend { key, name } => write!(
+                f,
+                "{key}: there is no backend {name:?}: take x509, x509-p256 or gpg"
+            ),
+            Self::BackendKey {
+                key,
+                backend,
+                asked,
+            } => write!(
+                f,
+                "the key in {} is one of backend {backend}, not {asked}: take another key, or set \
+                 crypto_backend to {backend:?}",
+                key.display()
+            ),
+            Self::Url { key, url } => write!(
+                f,
+                "{key}: {url:?} is not fetched, for anybody on the way could change what comes: \
+                 take an https URL, or a file"
+            ),
+            Self::Fetch { url, reason } => write!(
+                f,
+                "cannot fetch {url}: {reason}: look whether it can be reached from here, or take a \
+                 file in its place"
+            ),
+            Self::NotBuiltIn { feature, what } => write!(
+                f,
+                "{what}: this program was built without feature {feature} of fedmsg"
+            ),
             Self::KeyKind { path } => write!(
                 f,
                 "the key in {} is neither EC P-256 nor RSA of 1024 to 8192 bits",
@@ -215,7 +285,14 @@ impl std::error::Error for Error {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Malformed { source, .. } => Some(source),
+            Self::Config(source) => Some(source),
             _ => None,
         }
+    }
+}
+
+impl From<config::Error> for Error {
+    fn from(error: config::Error) -> Self {
+        Self::Config(error)
     }
 }

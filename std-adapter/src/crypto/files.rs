@@ -13,7 +13,7 @@ use x509_cert::Certificate;
 use super::Error;
 
 /// The largest credential file that is read, in bytes; a revocation list takes some 40 an entry.
-const MAX_FILE: u64 = 16 << 20;
+pub(super) const MAX_FILE: u64 = 16 << 20;
 
 pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 pub(super) const CRL: &str = "X509 CRL";
@@ -27,7 +27,11 @@ pub(super) struct Pem {
 
 /// Reads all PEM blocks of a file.
 pub(super) fn read_pem(path: &Path) -> Result<Vec<Pem>, Error> {
-    blocks(&read(path)?)
+    decode(path, &read(path)?)
+}
+
+fn decode(path: &Path, text: &str) -> Result<Vec<Pem>, Error> {
+    blocks(text)
         .map(
             |(label, block)| match der::pem::decode_vec(block.as_bytes()) {
                 Ok((_, der)) => Ok(Pem {
@@ -48,9 +52,13 @@ pub(super) fn read_pem(path: &Path) -> Result<Vec<Pem>, Error> {
         .collect()
 }
 
-/// The content of the file's PEM blocks with this label, of which there must be one at least.
-pub(super) fn read_labelled(path: &Path, label: &'static str) -> Result<Vec<Vec<u8>>, Error> {
-    let found: Vec<_> = read_pem(path)?
+/// The content of a text's PEM blocks with this label, of which there must be one at least.
+pub(super) fn labelled(
+    path: &Path,
+    text: &str,
+    label: &'static str,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let found: Vec<_> = decode(path, text)?
         .into_iter()
         .filter(|pem| pem.label == label)
         .map(|pem| pem.der)
@@ -70,7 +78,7 @@ pub(super) fn read_first(path: &Path, label: &'static str) -> Result<Vec<u8>, Er
         path: path.to_owned(),
         label,
     };
-    read_labelled(path, label)?
+    labelled(path, &read(path)?, label)?
         .into_iter()
         .next()
         .ok_or_else(missing)
@@ -175,7 +183,7 @@ impl Drop for Draft {
     }
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+pub(super) fn read(path: &Path) -> Result<String, Error> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
@@ -192,6 +200,19 @@ fn read(path: &Path) -> Result<String, Error> {
     }
     // What surrounds the blocks may be in any encoding.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Warns of a private key that everybody can read.
+pub(super) fn warn_if_open(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(data) = fs::metadata(path)
+        && std::os::unix::fs::MetadataExt::mode(&data) & 0o004 != 0
+    {
+        let path = path.display();
+        log::warn!("everybody on this machine can read the private key {path}: chmod o-r {path}");
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 /// Label and full text of each PEM block; one without an end is left out.

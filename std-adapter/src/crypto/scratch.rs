@@ -1,5 +1,7 @@
 //! Canonical form, signing and validation of whole messages, with the memory that they need.
 
+use std::ops::Range;
+
 use fedmsg_core::{
     crypto::{Signer, Verifier, base64},
     json::{self, HOST_DEPTH},
@@ -40,11 +42,8 @@ impl Scratch {
     ///
     /// # Errors
     /// As [`message::sign_text`].
-    pub fn sign<S: Signer + ?Sized>(
-        &mut self,
-        text: &[u8],
-        signer: &S,
-    ) -> Result<&[u8], message::Error> {
+    pub fn sign(&mut self, text: &[u8], signer: &dyn Signer) -> Result<&[u8], message::Error> {
+        let signer = signer.current().unwrap_or(signer);
         let signature = signer.max_signature_len();
         let credentials = signature
             .saturating_add(base64::encoded_len(signature, base64::Wrapping::JsonLines))
@@ -69,12 +68,55 @@ impl Scratch {
         verifiers: &[&dyn Verifier],
         at: u64,
     ) -> Result<Valid<'_>, Invalid> {
+        let judged = self.judge(topic, body, verifiers, at)?;
+        Ok(self.valid(&judged))
+    }
+
+    /// The same, without borrowing what is valid: [`valid`](Self::valid) gives that.
+    pub(super) fn judge(
+        &mut self,
+        topic: Option<&[u8]>,
+        body: &[u8],
+        verifiers: &[&dyn Verifier],
+        at: u64,
+    ) -> Result<Judged, Invalid> {
         // Besides, the certificate and the signature, the name and the topic, none longer than it
         // is in the body.
         let needed = canonical_room(body).saturating_add(body.len().saturating_mul(3));
         let work = room(&mut self.work, needed);
-        message::validate(topic, body, verifiers, at, HOST_DEPTH, work)
+        let start = work.as_ptr().addr();
+        let valid = message::validate(topic, body, verifiers, at, HOST_DEPTH, work)?;
+        let signer = valid.signer.as_ptr().addr().saturating_sub(start);
+        Ok(Judged {
+            message: valid.message.len(),
+            signer: signer..signer.saturating_add(valid.signer.len()),
+        })
     }
+
+    /// The canonical form of a message, unsigned or not looked at for its signature.
+    pub(super) fn unsigned(&mut self, body: &[u8]) -> Result<Judged, Invalid> {
+        let work = room(&mut self.work, canonical_room(body));
+        let message = json::canonicalize(body, work, HOST_DEPTH).map_err(Invalid::Json)?;
+        Ok(Judged {
+            message,
+            signer: 0..0,
+        })
+    }
+
+    /// What was judged last.
+    pub(super) fn valid(&self, judged: &Judged) -> Valid<'_> {
+        let signer = self.work.get(judged.signer.clone()).unwrap_or_default();
+        Valid {
+            signer: str::from_utf8(signer).unwrap_or_default(),
+            message: self.work.get(..judged.message).unwrap_or_default(),
+        }
+    }
+}
+
+/// Where in a [`Scratch`] lies what was judged.
+pub(super) struct Judged {
+    message: usize,
+    signer: Range<usize>,
 }
 
 /// What [`json::canonicalize`] needs at most.

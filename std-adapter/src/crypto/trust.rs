@@ -1,11 +1,10 @@
 //! Who is believed: CA certificates and revocation lists, and the verdicts drawn from them.
 //!
-//! A sender's certificate is judged by the same rules whatever its key: issued by one of the CAs
-//! (directly; an intermediate CA is trusted by naming it as a CA), not itself a CA's, allowed to
-//! sign by its keyUsage if it has one, the CA and it in date, not on the CA's revocation list, and
-//! that list in date. `x509-p256` certificates are read by the core, so that a device and a server
-//! agree on them. `x509` certificates may be what old sites have: RSA from 1024 bits on,
-//! certificates and lists signed with SHA-1, CAs of X.509 version 1, lists of version 1.
+//! An `x509-p256` certificate is read by the core, so that a device and a server agree on it:
+//! issued by one of the CAs (directly; an intermediate CA is trusted by naming it as a CA), not
+//! itself a CA's, allowed to sign by its keyUsage if it has one, the CA and it in date, not on the
+//! CA's revocation list, and that list in date. An `x509` certificate, which may be what old sites
+//! have, is judged as OpenSSL judges it (`legacy`).
 //!
 //! A positive verdict is remembered with its dates, so that a further message of the same sender
 //! costs one signature check.
@@ -17,26 +16,23 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use der::{
-    Decode, Encode, Tag, Tagged,
-    oid::{AssociatedOid, ObjectIdentifier},
-    referenced::OwnedToRef,
-};
+use der::{Decode, Encode, referenced::OwnedToRef};
 use fedmsg_core::crypto::{
     Refusal, Verifier,
-    certificate::{self, TrustAnchor},
+    certificate::{Certificate, TrustAnchor},
     p256, pem,
 };
-use sha1::{Digest, Sha1};
 use x509_cert::{
     SubjectPublicKeyInfo, TbsCertificate, Version,
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName},
+    ext::pkix::{BasicConstraints, KeyUsage},
     time::{Time, Validity},
 };
 
+#[cfg(feature = "x509")]
+use super::legacy::{self, Chains};
 use super::{
     Error, X509, files,
-    x509::{COMMON_NAME, CertList, Signed},
+    x509::{CertList, Signed},
 };
 
 /// The longest certificate that is judged, in bytes of PEM text.
@@ -48,6 +44,8 @@ pub const MAX_REMEMBERED: usize = 1024;
 /// The CAs that are trusted, and what they have revoked.
 pub struct Trust {
     authorities: Vec<Authority>,
+    #[cfg(feature = "x509")]
+    chains: Chains,
     /// By PEM text, in its one usual form only: strangers, who can write a sender's certificate in
     /// many forms but make no new one, cannot push others out.
     remembered: RwLock<HashMap<Vec<u8>, Arc<Sender>>>,
@@ -62,6 +60,19 @@ impl Trust {
     /// What is wrong with one of the files; [`Error::NotCa`], [`Error::Foreign`] for a revocation
     /// list that none of the CAs signed.
     pub fn load(ca: &Path, crl: Option<&Path>) -> Result<Self, Error> {
+        let crl = match crl {
+            Some(path) => Some((path, files::read(path)?)),
+            None => None,
+        };
+        let crl = crl.as_ref().map(|(path, text)| (*path, text.as_str()));
+        Self::from_texts((ca, &files::read(ca)?), crl)
+    }
+
+    /// The same of texts, each with the name of where it came from.
+    pub(super) fn from_texts(
+        (ca, certificates): (&Path, &str),
+        crl: Option<(&Path, &str)>,
+    ) -> Result<Self, Error> {
         let malformed = |label, path: &Path| {
             let path = path.to_owned();
             move |source| Error::Malformed {
@@ -70,7 +81,8 @@ impl Trust {
                 source,
             }
         };
-        let mut authorities = files::read_labelled(ca, files::CERTIFICATE)?
+        let certificates = files::labelled(ca, certificates, files::CERTIFICATE)?;
+        let mut authorities = certificates
             .iter()
             .map(|der| {
                 Authority::parse(der)
@@ -80,13 +92,17 @@ impl Trust {
                     })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(path) = crl {
+        let lists = match crl {
+            Some((path, text)) => Some((path, files::labelled(path, text, files::CRL)?)),
+            None => None,
+        };
+        if let Some((path, lists)) = &lists {
             for authority in &mut authorities {
                 authority.revocations = Revocations::Missing;
             }
-            for der in files::read_labelled(path, files::CRL)? {
+            for der in lists {
                 let malformed = malformed(files::CRL, path);
-                let list = Signed::parse(&der)
+                let list = Signed::parse(der)
                     .and_then(|signed| Ok((CertList::from_der(signed.body)?, signed)));
                 let (list, signed) = list.map_err(malformed)?;
                 let mut known = false;
@@ -95,13 +111,27 @@ impl Trust {
                 }
                 if !known {
                     return Err(Error::Foreign {
-                        path: path.to_owned(),
+                        path: path.to_path_buf(),
                     });
                 }
             }
         }
+        #[cfg(feature = "x509")]
+        let chains = {
+            let lists = lists.as_ref().map(|(_, lists)| &lists[..]);
+            Chains::new(&certificates, lists)
+        }
+        .map_err(|unreadable| {
+            let (path, label) = match unreadable {
+                legacy::Unreadable::Certificate => (ca, files::CERTIFICATE),
+                legacy::Unreadable::List => (crl.map_or(ca, |(path, _)| path), files::CRL),
+            };
+            malformed(label, path)(der::ErrorKind::Failed.into())
+        })?;
         Ok(Self {
             authorities,
+            #[cfg(feature = "x509")]
+            chains,
             remembered: RwLock::default(),
         })
     }
@@ -115,7 +145,8 @@ impl Trust {
         }
     }
 
-    /// The verifier of `x509` messages: RSA with SHA-1, the legacy wire.
+    /// The verifier of `x509` messages: RSA with SHA-1, the legacy wire. Without feature `x509` it
+    /// refuses them all.
     #[must_use]
     pub fn x509(&self) -> TrustVerifier<'_> {
         TrustVerifier {
@@ -173,27 +204,32 @@ impl Trust {
 
     fn judge(&self, der: &[u8], backend: &str, at: u64) -> Result<Sender, Refusal> {
         if backend == p256::BACKEND {
-            let leaf =
-                certificate::Certificate::parse(der).map_err(|error| Refusal::Certificate {
-                    offset: error.offset(),
-                })?;
-            self.judge_leaf(&leaf, at)
-        } else {
-            let leaf = RsaCertificate::parse(der).map_err(|error| Refusal::Certificate {
-                offset: error
-                    .position()
-                    .and_then(|at| usize::try_from(at).ok())
-                    .unwrap_or(0),
-            })?;
-            self.judge_leaf(&leaf, at)
+            return self.judge_p256(der, at);
         }
+        #[cfg(feature = "x509")]
+        return self.chains.judge(der, at).map(|accepted| Sender {
+            key: PublicKey::Rsa(accepted.key),
+            name: accepted.name,
+            valid: accepted.valid,
+        });
+        #[cfg(not(feature = "x509"))]
+        Err(Refusal::BackendNotBuiltIn)
     }
 
-    fn judge_leaf(&self, leaf: &impl Leaf, at: u64) -> Result<Sender, Refusal> {
+    fn judge_p256(&self, der: &[u8], at: u64) -> Result<Sender, Refusal> {
+        let leaf = Certificate::parse(der).map_err(|error| Refusal::Certificate {
+            offset: error.offset(),
+        })?;
         let mut refusal = Refusal::Untrusted;
         for authority in &self.authorities {
-            match authority.judge(leaf, at) {
-                Ok(valid) => return leaf.sender(valid),
+            match authority.judge(&leaf, at) {
+                Ok(valid) => {
+                    return Ok(Sender {
+                        key: PublicKey::P256(leaf.public_key().clone()),
+                        name: leaf.common_name().unwrap_or_default().to_owned(),
+                        valid,
+                    });
+                }
                 Err(Refusal::Untrusted) => {}
                 Err(other) => refusal = other,
             }
@@ -247,6 +283,7 @@ impl Sender {
     fn is_for(&self, backend: &str) -> bool {
         match self.key {
             PublicKey::P256(_) => backend == p256::BACKEND,
+            #[cfg(feature = "x509")]
             PublicKey::Rsa(_) => backend == X509,
         }
     }
@@ -254,21 +291,16 @@ impl Sender {
 
 enum PublicKey {
     P256(p256::VerifyingKey),
-    Rsa(rsa::PublicKey),
+    #[cfg(feature = "x509")]
+    Rsa(legacy::RsaPublic),
 }
 
 impl PublicKey {
     fn verify(&self, message: &[&[u8]], signature: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::P256(key) => key.verify(message, signature),
-            Self::Rsa(key) => {
-                let mut digest = Sha1::new();
-                for piece in message {
-                    digest.update(piece);
-                }
-                key.pkcs1v15_verify_prehash::<Sha1>(&digest.finalize(), signature)
-                    .map_err(|_| Refusal::Signature)
-            }
+            #[cfg(feature = "x509")]
+            Self::Rsa(key) => key.verify(message, signature),
         }
     }
 }
@@ -327,10 +359,12 @@ impl Authority {
     /// latest counts.
     fn take_revocations(&mut self, list: &CertList, signed: &Signed<'_>) -> bool {
         let critical = |extension: &x509_cert::ext::Extension| extension.critical;
-        if !self.may_sign_lists
+        // What a list of an RSA CA means is OpenSSL's matter.
+        let ours = self.p256.is_some();
+        if ours && !self.may_sign_lists
             || list.issuer.to_der().ok().as_deref() != Some(&self.name)
-            || list.extensions.iter().flatten().any(critical)
-            || !signed.is_signed_by(self.key.owned_to_ref())
+            || ours && list.extensions.iter().flatten().any(critical)
+            || (ours || cfg!(feature = "x509")) && !signed.is_signed_by(self.key.owned_to_ref())
         {
             return false;
         }
@@ -352,11 +386,13 @@ impl Authority {
     }
 
     /// When the certificate is to be believed, if that includes `at`.
-    fn judge(&self, leaf: &impl Leaf, at: u64) -> Result<RangeInclusive<u64>, Refusal> {
-        leaf.check_issued_by(self)?;
-        let leaf_valid = leaf.valid();
-        let start = *leaf_valid.start().max(self.valid.start());
-        let end = *leaf_valid.end().min(self.valid.end());
+    fn judge(&self, leaf: &Certificate<'_>, at: u64) -> Result<RangeInclusive<u64>, Refusal> {
+        let key = self.p256.as_ref().ok_or(Refusal::Untrusted)?;
+        let anchor = TrustAnchor::from_name_and_key(&self.name, key.clone());
+        // The dates come below, with those of the CA.
+        leaf.verify(&anchor, leaf.not_before())?;
+        let start = leaf.not_before().max(*self.valid.start());
+        let end = leaf.not_after().min(*self.valid.end());
         if at < start {
             return Err(Refusal::NotYetValid);
         }
@@ -365,127 +401,15 @@ impl Authority {
         }
         match &self.revocations {
             Revocations::NotAskedFor => Ok(start..=end),
+            Revocations::Missing => Err(Refusal::RevocationList),
             Revocations::List { serials, .. } if serials.contains(leaf.serial()) => {
                 Err(Refusal::Revoked)
             }
             Revocations::List { valid, .. } if valid.contains(&at) => {
                 Ok(start.max(*valid.start())..=end.min(*valid.end()))
             }
-            Revocations::List { .. } | Revocations::Missing => Err(Refusal::RevocationList),
+            Revocations::List { .. } => Err(Refusal::RevocationListDate),
         }
-    }
-}
-
-/// A sender's certificate, not yet trusted.
-trait Leaf {
-    /// [`Refusal::Untrusted`] unless the CA issued it and it may sign messages.
-    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal>;
-
-    fn valid(&self) -> RangeInclusive<u64>;
-
-    /// The content of the serial number's INTEGER.
-    fn serial(&self) -> &[u8];
-
-    /// Whom it stands for; asked only once it is trusted, for a stranger's key may be made to be
-    /// costly.
-    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal>;
-}
-
-impl Leaf for certificate::Certificate<'_> {
-    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal> {
-        let key = authority.p256.as_ref().ok_or(Refusal::Untrusted)?;
-        let anchor = TrustAnchor::from_name_and_key(&authority.name, key.clone());
-        // The dates are the caller's matter.
-        self.verify(&anchor, self.not_before())
-    }
-
-    fn valid(&self) -> RangeInclusive<u64> {
-        self.not_before()..=self.not_after()
-    }
-
-    fn serial(&self) -> &[u8] {
-        self.serial()
-    }
-
-    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal> {
-        Ok(Sender {
-            key: PublicKey::P256(self.public_key().clone()),
-            name: self.common_name().unwrap_or_default().to_owned(),
-            valid,
-        })
-    }
-}
-
-struct RsaCertificate<'a> {
-    signed: Signed<'a>,
-    tbs: TbsCertificate,
-    /// Whether its extensions allow it to sign messages.
-    may_sign: bool,
-}
-
-impl<'a> RsaCertificate<'a> {
-    fn parse(der: &'a [u8]) -> der::Result<Self> {
-        let signed = Signed::parse(der)?;
-        let tbs = TbsCertificate::from_der(signed.body)?;
-        tbs.subject_public_key_info()
-            .algorithm
-            .assert_algorithm_oid(RSA)
-            .map_err(|_| Tag::ObjectIdentifier.value_error())?;
-        let is_ca = tbs
-            .get_extension::<BasicConstraints>()?
-            .is_some_and(|(_, c)| c.ca);
-        let signs = tbs
-            .get_extension::<KeyUsage>()?
-            .is_none_or(|(_, usage)| usage.digital_signature() || usage.non_repudiation());
-        let mut extensions = tbs.extensions().into_iter().flatten();
-        let understood =
-            extensions.all(|extension| !extension.critical || KNOWN.contains(&extension.extn_id));
-        Ok(Self {
-            signed,
-            may_sign: !is_ca && signs && understood,
-            tbs,
-        })
-    }
-}
-
-impl Leaf for RsaCertificate<'_> {
-    fn check_issued_by(&self, authority: &Authority) -> Result<(), Refusal> {
-        let issued = self.may_sign
-            && self.tbs.issuer().to_der().ok().as_deref() == Some(&authority.name)
-            && self.signed.algorithm_is(self.tbs.signature())
-            && self.signed.is_signed_by(authority.key.owned_to_ref());
-        if issued {
-            Ok(())
-        } else {
-            Err(Refusal::Untrusted)
-        }
-    }
-
-    fn valid(&self) -> RangeInclusive<u64> {
-        window(self.tbs.validity())
-    }
-
-    fn serial(&self) -> &[u8] {
-        self.tbs.serial_number().as_bytes()
-    }
-
-    fn sender(&self, valid: RangeInclusive<u64>) -> Result<Sender, Refusal> {
-        let key = rsa::PublicKey::try_from(self.tbs.subject_public_key_info().owned_to_ref())
-            .map_err(|_| Refusal::Certificate { offset: 0 })?;
-        let name = self
-            .tbs
-            .subject()
-            .iter()
-            .find(|attribute| attribute.oid == COMMON_NAME)
-            .map(|attribute| &attribute.value)
-            .filter(|value| TEXT.contains(&value.tag()))
-            .and_then(|value| std::str::from_utf8(value.value()).ok())
-            .unwrap_or_default();
-        Ok(Sender {
-            key: PublicKey::Rsa(key),
-            name: name.to_owned(),
-            valid,
-        })
     }
 }
 
@@ -496,26 +420,6 @@ fn window(validity: &Validity) -> RangeInclusive<u64> {
 fn seconds(time: Time) -> u64 {
     time.to_unix_duration().as_secs()
 }
-
-/// rsaEncryption.
-const RSA: ObjectIdentifier = rsa::pkcs1::ALGORITHM_OID;
-
-/// The extensions that may be critical: looked at here, or, as in OpenSSL, of no consequence for
-/// messages.
-const KNOWN: [ObjectIdentifier; 4] = [
-    BasicConstraints::OID,
-    KeyUsage::OID,
-    ExtendedKeyUsage::OID,
-    SubjectAltName::OID,
-];
-
-/// The kinds of text that a common name may be.
-const TEXT: [Tag; 4] = [
-    Tag::Utf8String,
-    Tag::PrintableString,
-    Tag::Ia5String,
-    Tag::TeletexString,
-];
 
 #[cfg(test)]
 mod tests {

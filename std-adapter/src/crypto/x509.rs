@@ -2,9 +2,7 @@
 //!
 //! Signatures are checked over the bytes as they came, not over a re-encoding.
 
-use der::{Reader, Sequence, SliceReader, asn1::BitStringRef, referenced::OwnedToRef};
-use sha1::Sha1;
-use sha2::{Sha256, Sha384, Sha512};
+use der::{Reader, Sequence, SliceReader, asn1::BitStringRef};
 use x509_cert::{
     Version,
     crl::RevokedCert,
@@ -44,30 +42,19 @@ impl<'a> Signed<'a> {
         Ok(signed)
     }
 
-    /// Whether the signed part names the same algorithm as the signature, as it must.
-    pub(super) fn algorithm_is(&self, inner: &AlgorithmIdentifierOwned) -> bool {
-        self.algorithm == inner.owned_to_ref()
-    }
-
-    /// Whether `issuer` signed it. SHA-1 is taken from RSA keys only, as old sites' CAs used it.
+    /// Whether `issuer` signed it. Without feature `x509` no RSA key did.
     pub(super) fn is_signed_by(&self, issuer: SubjectPublicKeyInfoRef<'_>) -> bool {
-        match self.algorithm.oid {
-            ECDSA_WITH_SHA256 => p256::ecdsa::VerifyingKey::try_from(issuer).is_ok_and(|key| {
-                use p256::ecdsa::signature::Verifier;
+        if self.algorithm.oid == ECDSA_WITH_SHA256 {
+            use p256::ecdsa::signature::Verifier;
+            return p256::ecdsa::VerifyingKey::try_from(issuer).is_ok_and(|key| {
                 p256::ecdsa::DerSignature::from_bytes(self.signature)
                     .is_ok_and(|signature| key.verify(self.body, &signature).is_ok())
-            }),
-            oid => rsa::PublicKey::try_from(issuer).is_ok_and(|key| {
-                match oid {
-                    RSA_WITH_SHA1 => key.pkcs1v15_verify::<Sha1>(self.body, self.signature),
-                    RSA_WITH_SHA256 => key.pkcs1v15_verify::<Sha256>(self.body, self.signature),
-                    RSA_WITH_SHA384 => key.pkcs1v15_verify::<Sha384>(self.body, self.signature),
-                    RSA_WITH_SHA512 => key.pkcs1v15_verify::<Sha512>(self.body, self.signature),
-                    _ => Err(rsa::Error::Verification),
-                }
-                .is_ok()
-            }),
+            });
         }
+        #[cfg(feature = "x509")]
+        return super::legacy::is_signed_by(issuer, self.algorithm.oid, self.body, self.signature);
+        #[cfg(not(feature = "x509"))]
+        false
     }
 }
 
@@ -85,8 +72,5 @@ pub(super) struct CertList {
 }
 
 pub(super) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
-const RSA_WITH_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
-const RSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
-const RSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
-const RSA_WITH_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+pub(super) const ECDSA_WITH_SHA256: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
