@@ -298,8 +298,8 @@ fn a_python_file_that_fails_is_an_error_with_its_line() {
             "a.py: a[0].a[0].a[0].",
         ),
         (
-            "class Text(str):\n  def encode(self): return 1 / 0\nconfig = {'a': Text()}",
-            "a.py:2: ",
+            "class Own(dict):\n  def items(self): return 1 / 0\nconfig = Own(a=1)",
+            "a.py:2: ZeroDivisionError: ",
         ),
     ] {
         let found = error_of("a.py", text);
@@ -361,11 +361,14 @@ fn python_values_that_json_cannot_hold_are_named_and_left_out() {
         "import collections, datetime, enum
 class Number(enum.IntEnum):
     ONE = 1
+class Text(str, enum.Enum):
+    WORD = 'word'
+    def __repr__(self): return 1 / 0
 config = collections.OrderedDict(
     function=lambda: 1, data=b'x', when=datetime.date(2026, 1, 1), lone='\\ud800',
     infinite=float('inf'), huge=1 << 64, largest=(1 << 64) - 1, smallest=-1 << 63,
     keys={1: 'x', None: 'y', 'kept': 'z'}, listed=[1, print, {'inside': len, 'n': 2}],
-    pair=(1, 2), unique={'x'}, one=Number.ONE, none=None, flag=True, half=0.5)
+    pair=(1, 2), unique={'x'}, one=Number.ONE, word=Text.WORD, none=None, flag=True, half=0.5)
 ",
     )]);
     let mut loader = loader(&dir, &["a.py"]);
@@ -375,7 +378,7 @@ config = collections.OrderedDict(
         config.values(),
         &object(json!({
             "largest": u64::MAX, "smallest": i64::MIN, "keys": {"kept": "z"},
-            "listed": [1, {"n": 2}], "pair": [1, 2], "unique": ["x"], "one": 1, "none": null,
+            "listed": [1, {"n": 2}], "pair": [1, 2], "unique": ["x"], "one": 1, "word": "word", "none": null,
             "flag": true, "half": 0.5,
         }))
     );
