@@ -46,10 +46,10 @@ pub fn loads<'a, T: Deserialize<'a>>(
         Err(_) => serde_json::from_slice(text),
     };
     read.map_err(|source| {
-        if !source.is_data() {
-            if let Err(error) = refuse(text, |_| true) {
-                return error;
-            }
+        if !source.is_data()
+            && let Err(error) = refuse(text, |_| true)
+        {
+            return error;
         }
         LoadError::Type {
             offset: offset(text, &source),
