@@ -126,6 +126,8 @@ pub enum Refusal {
     },
     /// The certificate was not issued by a trusted CA, or may not sign (a CA certificate, say).
     Untrusted,
+    /// The key is not in the keyring.
+    UnknownKey,
     /// The certificate, or its CA's, is not valid yet.
     NotYetValid,
     /// The certificate, or its CA's, is no longer valid.
@@ -151,6 +153,7 @@ impl fmt::Display for Refusal {
                 write!(f, "certificate is larger than {limit} bytes")
             }
             Self::Untrusted => f.write_str("certificate is not from a trusted CA, or may not sign"),
+            Self::UnknownKey => f.write_str("the signer's key is not in the keyring"),
             Self::NotYetValid => f.write_str("certificate is not valid yet"),
             Self::Expired => f.write_str("certificate has expired"),
             Self::Revoked => f.write_str("certificate is revoked"),
