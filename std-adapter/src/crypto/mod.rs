@@ -7,6 +7,8 @@
 pub mod ca;
 mod error;
 mod files;
+#[cfg(feature = "gpg")]
+pub mod gpg;
 mod key;
 mod scratch;
 mod signer;
