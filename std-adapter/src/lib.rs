@@ -30,3 +30,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/bus.md")]
 struct Bus;
+
+/// And those of the page on GnuPG.
+#[cfg(all(doctest, feature = "gpg"))]
+#[doc = include_str!("../../docs/gpg.md")]
+struct Gpg;

@@ -2,8 +2,8 @@
 //! exist already.
 //!
 //! A message is signed in its canonical form without `certificate` and `signature`, or the canonical
-//! form of its `msg` alone: the backend's [`Coverage`] says which. Whoever validates writes the message again in that form, so it does not matter how it was written on
-//! the wire.
+//! form of its `msg` alone: the backend's [`Coverage`] says which. Whoever validates writes the
+//! message again in that form, so it does not matter how it was written on the wire.
 
 use super::{Error, Output};
 use crate::{

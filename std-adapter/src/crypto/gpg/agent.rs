@@ -32,9 +32,9 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Signs a digest with the key of this keygrip, `hash` being the digest's number in OpenPGP;
-    /// gives the numbers that the signature consists of, big-endian. After an error, the
-    /// connection is of no more use.
+    /// Signs a digest with the key of this keygrip, `hash` being the digest's number in OpenPGP,
+    /// which is libgcrypt's too; gives the numbers that the signature consists of, big-endian. After
+    /// an error, the connection is of no more use.
     pub(super) fn sign(&mut self, grip: &str, hash: u8, digest: &[u8]) -> io::Result<Vec<Vec<u8>>> {
         let mut line = format!("SETHASH {hash} ");
         for byte in digest {

@@ -313,8 +313,8 @@ fn judge(success: bool, lines: &str) -> Result<Good, Refusal> {
             "NEWSIG" => signatures += 1,
             "NO_PUBKEY" => refusal = Refusal::UnknownKey,
             "EXPSIG" => refusal = Refusal::Expired,
-            "EXPKEYSIG" => flaw = Some("expired"),
-            "REVKEYSIG" => flaw = Some("revoked"),
+            "EXPKEYSIG" => flaw = Some("has expired"),
+            "REVKEYSIG" => flaw = Some("was revoked"),
             "VALIDSIG" => {
                 let fields: Vec<_> = rest.split(' ').collect();
                 // Of the classes, 00 and 01 are signatures over data.
@@ -420,7 +420,7 @@ mod tests {
         }
         assert_eq!(judge(true, A).unwrap().fingerprint, "SUB");
         let revoked = judge(true, &format!("[GNUPG:] REVKEYSIG 1 x\n{A}"));
-        assert_eq!(revoked.unwrap().flaw, Some("revoked"));
+        assert_eq!(revoked.unwrap().flaw, Some("was revoked"));
     }
 
     #[test]

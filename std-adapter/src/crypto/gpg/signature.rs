@@ -1,9 +1,12 @@
 //! OpenPGP signature packets: what is alike enough to one that `gpg` has judged or made.
 
+use std::{borrow::Cow, io::Read as _};
+
 use pgp::{
+    armor::Dearmor,
     packet::{
-        PacketHeader, Signature, SignatureConfig, SignatureType, SignatureVersionSpecific,
-        Subpacket, SubpacketData,
+        Packet, PacketHeader, PacketParser, Signature, SignatureConfig, SignatureType,
+        SignatureVersionSpecific, Subpacket, SubpacketData,
     },
     types::{Fingerprint, PacketLength, Tag},
 };
@@ -11,6 +14,23 @@ use pgp::{
 /// The longest signature that is looked at, in bytes before base64: one by an RSA key of 16,384
 /// bits has some 2,100.
 pub const MAX_SIGNATURE: usize = 8 << 10;
+
+/// A signature in binary: out of its ASCII armor, if it is in one.
+pub(super) fn binary(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    // The highest bit of a packet is set, and armor is ASCII.
+    if bytes.first()? & 0x80 != 0 {
+        return Some(Cow::Borrowed(bytes));
+    }
+    let mut binary = Vec::new();
+    Dearmor::new(bytes).read_to_end(&mut binary).ok()?;
+    Some(Cow::Owned(binary))
+}
+
+/// Whether all packets are signatures. `gpg` looks for signatures in a compressed packet too, which
+/// 6 KB long can keep it busy for seconds.
+pub(super) fn are_signatures(bytes: &[u8]) -> bool {
+    PacketParser::new(bytes).all(|packet| matches!(packet, Ok(Packet::Signature(_))))
+}
 
 /// The one signature packet that `bytes` are, if they are that and nothing else.
 pub(super) fn parse(mut bytes: &[u8]) -> Option<Signature> {

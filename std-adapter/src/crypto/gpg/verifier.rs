@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -31,8 +31,8 @@ use crate::config::Config;
 /// with the data (all but the time). What is like it is verified here, with the same key, until
 /// the keyring or `gpg.conf` changes, which is noticed after a second, and for at most five minutes.
 /// A message whose signer says to have a key that the keyring does not have is refused without
-/// asking. Anything else, such as a signature in text mode, with an end of its validity or in
-/// armor, or two of them, costs a `gpg` process each time.
+/// asking. Anything else, such as a signature in text mode, with an end of its validity, or two
+/// of them, costs a `gpg` process each time.
 ///
 /// Signatures are judged by the clock of this machine, whatever time the caller names.
 ///
@@ -49,6 +49,8 @@ use crate::config::Config;
 pub struct GpgVerifier {
     home: Home,
     keyring: RwLock<Keyring>,
+    /// When the log was last told that `gpg` cannot be asked.
+    complained: Mutex<Option<Instant>>,
 }
 
 impl GpgVerifier {
@@ -61,7 +63,11 @@ impl GpgVerifier {
     pub fn open(home: Option<&Path>) -> Result<Self, Error> {
         let home = Home::open(home, TIME_LIMIT)?;
         let keyring = RwLock::new(Keyring::read(&home)?);
-        Ok(Self { home, keyring })
+        Ok(Self {
+            home,
+            keyring,
+            complained: Mutex::default(),
+        })
     }
 
     /// A verifier by the keyring in the configured `gpg_home`.
@@ -74,6 +80,7 @@ impl GpgVerifier {
 
     fn judge(&self, message: &[u8], bytes: &[u8]) -> Result<String, Refusal> {
         self.refresh();
+        let bytes = &*signature::binary(bytes).ok_or(Refusal::Signature)?;
         let parsed = signature::parse(bytes);
         let (verdict, read) = {
             let keyring = self.keyring.read().unwrap_or_else(PoisonError::into_inner);
@@ -85,8 +92,11 @@ impl GpgVerifier {
         if let Some(verdict) = verdict {
             return verdict;
         }
+        if !signature::are_signatures(bytes) {
+            return Err(Refusal::Signature);
+        }
         let good = self.home.verify(bytes, &[message]).map_err(|error| {
-            log::error!("cannot verify: {error}");
+            self.complain(&error);
             Refusal::Backend
         })??;
         if let Some(signature) = parsed {
@@ -113,9 +123,20 @@ impl GpgVerifier {
             return;
         }
         *keyring = Keyring::read(&self.home).unwrap_or_else(|error| {
-            log::error!("cannot read the keyring: {error}");
+            self.complain(&error);
             Keyring::unread()
         });
+    }
+
+    fn complain(&self, error: &Error) {
+        let mut last = self
+            .complained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+            *last = Some(Instant::now());
+            log::error!("gpg signatures cannot be judged: {error}");
+        }
     }
 
     /// Remembers the kind of a signature that `gpg` accepts, if it is judged the same way here.
@@ -139,12 +160,12 @@ impl GpgVerifier {
         if keyring.read != read {
             return;
         }
-        if keyring.senders.len() >= MAX_SENDERS
-            && let Some(any) = keyring.senders.keys().next().cloned()
-        {
-            keyring.senders.remove(&any);
-        }
         if let Some(sender) = sender {
+            if keyring.senders.len() >= MAX_SENDERS
+                && let Some(any) = keyring.senders.keys().next().cloned()
+            {
+                keyring.senders.remove(&any);
+            }
             keyring.senders.insert(issuer.clone(), sender);
         }
         if let Some(sender) = keyring.senders.get_mut(issuer)
@@ -262,7 +283,7 @@ impl Sender {
     fn find(home: &Home, fingerprint: &Fingerprint, good: &Good) -> Self {
         if let Some(flaw) = good.flaw {
             log::warn!(
-                "gpg key {} has {flaw}, and gpg accepts its signatures all the same: delete it from \
+                "gpg key {} {flaw}, and gpg accepts its signatures all the same: delete it from \
                  the keyring if its messages are no longer to be believed",
                 good.primary
             );
@@ -330,6 +351,9 @@ fn stamp(home: &Path) -> Vec<Option<[i64; 4]>> {
 
 /// How often the keyring's files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log is told what is the same for every message.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the keyring's content is believed: `gpg.conf` may name keyrings elsewhere.
 const READ_EVERY: Duration = Duration::from_secs(300);
