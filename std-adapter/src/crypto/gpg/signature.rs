@@ -46,6 +46,20 @@ pub(super) fn parse(mut bytes: &[u8]) -> Option<Signature> {
     bytes.is_empty().then_some(signature)
 }
 
+/// The digest that is signed: of the data, and of what else is signed with it.
+pub(super) fn digest(
+    config: &SignatureConfig,
+    message: &[&[u8]],
+) -> pgp::errors::Result<Box<[u8]>> {
+    let mut hasher = config.hash_alg.new_hasher()?;
+    for piece in message {
+        hasher.update(piece);
+    }
+    let len = config.hash_signature_data(&mut hasher)?;
+    hasher.update(&config.trailer(len)?);
+    Ok(hasher.finalize())
+}
+
 /// The key that made a signature, where this is of the plain kind that depends on nothing but its
 /// key: version 4, over binary data, one time and one issuer among what is signed, no end of its
 /// validity, and beside what is signed at most the issuer again.

@@ -200,15 +200,7 @@ impl Direct {
                 *time = Timestamp::from_secs(now);
             }
         }
-        let mut hasher = config.hash_alg.new_hasher().map_err(io::Error::other)?;
-        for piece in message {
-            hasher.update(piece);
-        }
-        let len = config.hash_signature_data(&mut hasher);
-        let trailer = len.and_then(|len| config.trailer(len));
-        hasher.update(&trailer.map_err(io::Error::other)?);
-        let digest = hasher.finalize();
-
+        let digest = signature::digest(&config, message).map_err(io::Error::other)?;
         let numbers = self.ask(config.hash_alg.into(), &digest)?;
         let [first, second, ..] = *digest else {
             return Err(io::ErrorKind::InvalidData.into());
