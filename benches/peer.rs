@@ -22,7 +22,8 @@ const PACKAGES: [&str; 6] = [
 /// # Errors
 /// What went wrong with it: `python3` with its module `venv` and access to `PyPI` are needed.
 pub fn environment(folder: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let home = folder.join("python/fedmsg-1.1.7");
+    // The tests have one of their own beside it.
+    let home = folder.join("python/bench-fedmsg-1.1.7");
     let python = home.join("bin/python");
     let made = home.join("made");
     if !made.exists() {

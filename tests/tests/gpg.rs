@@ -494,14 +494,34 @@ fn a_locked_key_asks_through_the_agent_and_never_hangs() {
 }
 
 #[test]
-fn without_gnupg_there_is_an_error_that_says_what_to_install() {
-    let name = "without_gnupg_there_is_an_error_that_says_what_to_install";
-    const INSIDE: &str = "FEDMSG_TEST_WITHOUT_GPG";
-    if env::var_os(INSIDE).is_none() {
-        return again(name, &[(INSIDE, "1"), ("PATH", "/nonexistent")]);
+fn without_gnupg_nothing_is_accepted_and_the_error_says_what_to_install() {
+    let name = "without_gnupg_nothing_is_accepted_and_the_error_says_what_to_install";
+    // A path that has GnuPG and nothing else.
+    const PROGRAMS: &str = "FEDMSG_TEST_GPG_PROGRAMS";
+    let Some(programs) = env::var_os(PROGRAMS).map(PathBuf::from) else {
+        let dir = tempfile::tempdir().unwrap();
+        let path = env::var_os("PATH").unwrap();
+        for program in ["gpg", "gpgconf", "gpg-agent"] {
+            let found = env::split_paths(&path)
+                .map(|folder| folder.join(program))
+                .find(|path| path.exists());
+            let found = found.expect("this test needs GnuPG (Debian: apt install gnupg)");
+            std::os::unix::fs::symlink(found, dir.path().join(program)).unwrap();
+        }
+        let path = dir.path().to_str().unwrap();
+        return again(name, &[(PROGRAMS, path), ("PATH", path)]);
+    };
+    let home = Home::new();
+    home.generate("a", "ed25519", "0");
+    let verifier = GpgVerifier::open(Some(home.path())).unwrap();
+    let signature = home.sign("a", &[]);
+    home.kill_agent();
+    for program in ["gpg", "gpgconf"] {
+        fs::remove_file(programs.join(program)).unwrap();
     }
-    let error = GpgVerifier::open(None).err().unwrap().to_string();
-    assert!(error.contains("install gnupg"), "{error}");
+    assert_eq!(judge(&verifier, &signature, MSG), Err(Refusal::Unavailable));
+    let error = GpgVerifier::open(Some(home.path())).err().unwrap();
+    assert!(error.to_string().contains("apt install gnupg"), "{error}");
 }
 
 #[test]

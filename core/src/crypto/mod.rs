@@ -113,6 +113,8 @@ impl core::error::Error for SignError {}
 pub enum Refusal {
     /// No verifier for this value of `crypto`.
     Backend,
+    /// The verifier cannot judge at present (what it asks does not answer).
+    Unavailable,
     /// The certificate is no PEM certificate, or not of the backend's kind (offset into the DER
     /// or PEM text).
     Certificate {
@@ -146,6 +148,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend => f.write_str("signed in a way that is not accepted here"),
+            Self::Unavailable => f.write_str("its signature cannot be judged at present"),
             Self::Certificate { offset } => {
                 write!(f, "certificate cannot be read, from offset {offset} on")
             }

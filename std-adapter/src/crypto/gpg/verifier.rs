@@ -97,7 +97,7 @@ impl GpgVerifier {
         }
         let good = self.home.verify(bytes, &[message]).map_err(|error| {
             self.complain(&error);
-            Refusal::Backend
+            Refusal::Unavailable
         })??;
         if let Some(signature) = parsed {
             self.learn(&signature, message, &good, read);
@@ -183,7 +183,7 @@ impl Verifier for GpgVerifier {
     }
 
     /// As the trait says; a signature of more than [`MAX_SIGNATURE`] bytes is refused. Where `gpg`
-    /// cannot be asked, nothing is accepted: [`Refusal::Backend`], and the log says why.
+    /// cannot be asked, nothing is accepted: [`Refusal::Unavailable`], and the log says why.
     fn verify<'n>(
         &self,
         message: &[&[u8]],
