@@ -124,6 +124,10 @@ impl Signer for GpgSigner {
 
     /// As the trait says; the log has the reason of a failure.
     fn sign(&self, message: &[&[u8]], out: &mut [u8]) -> Result<usize, SignError> {
+        let needed = self.max_len;
+        let out = out
+            .get_mut(..needed)
+            .ok_or(SignError::BufferTooSmall { needed })?;
         let direct = self.direct.as_ref().map(|direct| direct.sign(message));
         let signature = match direct {
             Some(Ok(signature)) => signature,
@@ -140,12 +144,10 @@ impl Signer for GpgSigner {
                 made?.signature
             }
         };
-        let needed = signature.len();
-        let out = out
-            .get_mut(..needed)
-            .ok_or(SignError::BufferTooSmall { needed })?;
+        // Of one key they differ by a byte or two.
+        let out = out.get_mut(..signature.len()).ok_or(SignError::Key)?;
         out.copy_from_slice(&signature);
-        Ok(needed)
+        Ok(signature.len())
     }
 
     fn coverage(&self) -> Coverage {
