@@ -308,7 +308,7 @@ impl Python {
     fn start(dir: &Path) -> Self {
         let target = std::env::current_exe().unwrap();
         let target = target.ancestors().nth(3).unwrap();
-        let python = fedmsg_benches::python_fedmsg(target).unwrap();
+        let python = fedmsg_benches::peer::environment(target).unwrap();
         let child = Command::new(python)
             .args(["-I", "-W", "ignore", "-c", include_str!("crypto.py")])
             .arg(dir)

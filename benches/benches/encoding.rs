@@ -76,7 +76,7 @@ fn encoding(c: &mut Criterion) {
     // Where cargo puts this program, or what it says instead.
     let own = std::env::current_exe().unwrap();
     let folder = own.ancestors().nth(2).unwrap();
-    let python = fedmsg_benches::python_fedmsg(folder).unwrap();
+    let python = fedmsg_benches::peer::environment(folder).unwrap();
     for commits in [0, 10, 101] {
         let message = message(commits);
         let text = dumps(&message).unwrap();

@@ -488,7 +488,8 @@ pub(crate) fn many(programs: &Programs, publisher: &'static str, millis: u64) ->
 /// Typed messages from publish to tail.
 pub(crate) fn end_to_end(programs: &Programs, who: Contender, millis: u64) -> Result<Measured> {
     if who.publisher == PYTHON {
-        return python::end_to_end(&fedmsg_benches::python_fedmsg(&programs.folder)?, millis);
+        let python = fedmsg_benches::peer::environment(&programs.folder)?;
+        return python::end_to_end(&python, millis);
     }
     let mut job = Job {
         millis,

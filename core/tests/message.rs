@@ -8,7 +8,10 @@
 #![cfg(feature = "json")]
 
 use fedmsg_core::{
-    crypto::{Refusal, SignError, Signer, Verifier},
+    crypto::{
+        Coverage, Refusal, SignError, Signer, Verifier,
+        base64::{self, Wrapping},
+    },
     json,
     message::{Encoded, Envelope, Error, Invalid, MessageId, Text, sign_text, validate},
 };
@@ -342,4 +345,140 @@ fn a_number_in_a_text_that_is_not_finite_is_an_error() {
             (result, _) => panic!("{json}: {result:?}"),
         }
     }
+}
+
+/// Signs `msg` alone, as GnuPG's backend does.
+struct MsgOnly(Sum);
+
+impl Signer for MsgOnly {
+    fn backend(&self) -> &str {
+        "gpg"
+    }
+
+    fn certificate_field(&self) -> &[u8] {
+        b"never written"
+    }
+
+    fn max_signature_len(&self) -> usize {
+        self.0.max
+    }
+
+    fn sign(&self, message: &[&[u8]], out: &mut [u8]) -> Result<usize, SignError> {
+        self.0.sign(message, out)
+    }
+
+    fn coverage(&self) -> Coverage {
+        Coverage::Msg
+    }
+}
+
+impl Verifier for MsgOnly {
+    fn backend(&self) -> &str {
+        "gpg"
+    }
+
+    fn verify<'n>(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        certificate: &[u8],
+        _: u64,
+        name: &'n mut [u8],
+    ) -> Result<&'n str, Refusal> {
+        assert_eq!(certificate, b"");
+        if signature != self.0.signature(message) {
+            return Err(Refusal::Signature);
+        }
+        name[..64].copy_from_slice(&[b'F'; 64]);
+        Ok(std::str::from_utf8(&name[..64]).unwrap())
+    }
+
+    fn coverage(&self) -> Coverage {
+        Coverage::Msg
+    }
+}
+
+#[test]
+fn a_signature_over_msg_alone_is_one_line_without_a_certificate_for_every_length() {
+    for (max, len) in [(4, 4), (72, 56), (72, 71), (72, 72), (256, 57), (256, 256)] {
+        let gpg = MsgOnly(Sum { len, max });
+        let mut out = [0; 1500];
+        let envelope = envelope("org.example.dev.lab.reading");
+        let encoded = envelope.encode_signed(&READING, &gpg, &mut out).unwrap();
+        let text = String::from_utf8(body(&encoded)).unwrap();
+        assert_eq!(encoded.body_len(), text.len());
+
+        let msg = r#"{"celsius":21.5,"sensor":"caf\u00e9"}"#;
+        let mut line = [0; 400];
+        let signature = gpg.0.signature(&[msg.as_bytes()]);
+        let n = base64::encode(&signature, Wrapping::None, &mut line).unwrap();
+        let line = std::str::from_utf8(&line[..n]).unwrap();
+        let id = "2026-5a5a5a5a-5a5a-4a5a-9a5a-5a5a5a5a5a5a";
+        assert_eq!(
+            text,
+            format!(
+                "{{\"crypto\":\"gpg\",\"i\":7,\"msg\":{msg},\"msg_id\":\"{id}\",\
+                 \"signature\":\"{line}\",\"timestamp\":1795430000,\
+                 \"topic\":\"org.example.dev.lab.reading\",\"username\":\"root\"}}"
+            )
+        );
+
+        let mut scratch = [0; 4096];
+        let topic = Some(encoded.topic().as_bytes());
+        let valid = validate(topic, text.as_bytes(), &[&gpg], 0, 64, &mut scratch);
+        assert_eq!(valid.map(|valid| valid.signer), Ok(&*"F".repeat(64)));
+        // The same text comes of a text that is signed.
+        let mut again = [0; 1500];
+        let unsigned = text.replacen("\"crypto\":\"gpg\",", "\"certificate\":\"old\",", 1);
+        let n = sign_text(unsigned.as_bytes(), &gpg, 64, &mut scratch, &mut again).unwrap();
+        assert_eq!(std::str::from_utf8(&again[..n]), Ok(&*text));
+    }
+}
+
+#[test]
+fn of_a_message_whose_msg_alone_is_signed_nothing_else_counts() {
+    let gpg = MsgOnly(Sum { len: 30, max: 30 });
+    let (mut scratch, mut out) = ([0; 1024], [0; 1024]);
+    let text = br#"{"i":1,"msg":{"a":1},"topic":"t"}"#;
+    let n = sign_text(text, &gpg, 64, &mut scratch, &mut out).unwrap();
+    let good = std::str::from_utf8(&out[..n]).unwrap();
+    let crypto = r#""crypto":"gpg","#;
+    for (from, to, reason) in [
+        ("", "", "valid"),
+        (r#""i":1"#, r#""i":2,"j":3"#, "valid"),
+        // Peers up to 0.7.2 name no backend.
+        (crypto, "", "valid"),
+        (
+            crypto,
+            r#""certificate":"Y2VydA==\n","crypto":"gpg","#,
+            "valid",
+        ),
+        (crypto, r#""certificate":[1],"crypto":"gpg","#, "valid"),
+        // By these rules it is one of x509, for which there is no verifier.
+        (crypto, r#""certificate":"Y2VydA==\n","#, "Refused(Backend)"),
+        (r#"{"a":1}"#, r#"{"a":1.0}"#, "Refused(Signature)"),
+        (r#"{"a":1}"#, r#"{"a":1,"b":1}"#, "Refused(Signature)"),
+        (r#""msg""#, r#""gsm""#, "Missing(\"msg\")"),
+        (r#""signature""#, r#""erutangis""#, "Unsigned"),
+        (r#""signature":""#, r#""signature":"\n"#, "valid"),
+        (
+            r#""signature":""#,
+            r#""signature":"*"#,
+            "Base64(\"signature\")",
+        ),
+        (r#""topic":"t""#, r#""topic":"u""#, "Topic"),
+    ] {
+        let changed = good.replacen(from, to, 1);
+        assert_eq!(changed == good, from == to, "{from}");
+        let result = validate(Some(b"t"), changed.as_bytes(), &[&gpg], 0, 64, &mut scratch);
+        let result = match result {
+            Ok(_) => "valid".to_owned(),
+            Err(error) => format!("{error:?}"),
+        };
+        assert_eq!(result, reason, "{from} {to}");
+    }
+    assert_eq!(
+        sign_text(br#"{"topic":"t"}"#, &gpg, 64, &mut scratch, &mut out),
+        Err(Error::NoMsg)
+    );
 }

@@ -44,3 +44,8 @@ struct Encoding;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/config.md")]
 struct Configuration;
+
+/// And those of the page on GnuPG.
+#[cfg(all(doctest, feature = "gpg"))]
+#[doc = include_str!("../../docs/gpg.md")]
+struct Gpg;

@@ -123,6 +123,8 @@ pub enum Refusal {
     BackendDisallowed,
     /// There is a backend of this name, but not in this program.
     BackendNotBuiltIn,
+    /// The verifier cannot judge at present (what it asks does not answer).
+    Unavailable,
     /// The certificate is no PEM certificate, or not of the backend's kind (offset into the DER
     /// or PEM text).
     Certificate {
@@ -136,6 +138,8 @@ pub enum Refusal {
     },
     /// The certificate was not issued by a trusted CA, or may not sign (a CA certificate, say).
     Untrusted,
+    /// The key is not in the keyring.
+    UnknownKey,
     /// The certificate, or its CA's, is not valid yet.
     NotYetValid,
     /// The certificate, or its CA's, is no longer valid.
@@ -158,6 +162,7 @@ impl fmt::Display for Refusal {
             Self::Backend => f.write_str("signed in a way that is not known here"),
             Self::BackendDisallowed => f.write_str("signed in a way that is not accepted here"),
             Self::BackendNotBuiltIn => f.write_str("signed in a way that is not built in here"),
+            Self::Unavailable => f.write_str("its signature cannot be judged at present"),
             Self::Certificate { offset } => {
                 write!(f, "certificate cannot be read, from offset {offset} on")
             }
@@ -165,6 +170,7 @@ impl fmt::Display for Refusal {
                 write!(f, "certificate is larger than {limit} bytes")
             }
             Self::Untrusted => f.write_str("certificate is not from a trusted CA, or may not sign"),
+            Self::UnknownKey => f.write_str("the signer's key is not in the keyring"),
             Self::NotYetValid => f.write_str("certificate is not valid yet"),
             Self::Expired => f.write_str("certificate has expired"),
             Self::Revoked => f.write_str("certificate is revoked"),

@@ -1,9 +1,9 @@
 //! Which bytes a signature covers, and who may be believed: signing and validating messages that
 //! exist already.
 //!
-//! A message is signed in its canonical form without `certificate` and `signature`. Whoever
-//! validates writes the message again in that form, so it does not matter how it was written on
-//! the wire.
+//! A message is signed in its canonical form without `certificate` and `signature`, or the canonical
+//! form of its `msg` alone: the backend's [`Coverage`] says which. Whoever validates writes the
+//! message again in that form, so it does not matter how it was written on the wire.
 
 use super::{Error, Output};
 use crate::{
@@ -19,7 +19,8 @@ use core::{cmp::Ordering, fmt};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Valid<'v> {
-    /// Who signed it: the common name of the certificate.
+    /// Who signed it: the common name of the certificate, or what its backend has instead (`gpg`:
+    /// a fingerprint).
     pub signer: &'v str,
     /// The message in canonical form, with its credentials: this is what was judged. What came over
     /// the wire may say more, where it repeats a member.
@@ -144,7 +145,7 @@ pub fn sign_text<S: Signer + ?Sized>(
 /// (peers up to 0.7.2).
 ///
 /// `scratch` must hold the body's canonical form, with [`json::canonicalize`]'s room for members,
-/// and the decoded certificate and signature besides. The answer borrows from it.
+/// and the decoded certificate and signature besides, and 64 bytes. The answer borrows from it.
 ///
 /// # Errors
 /// The first reason found, in the order of [`Invalid`]'s variants.

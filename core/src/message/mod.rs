@@ -3,7 +3,8 @@
 //!
 //! A message is two frames: the topic in UTF-8, and a JSON object with the members `certificate`,
 //! `crypto`, `i`, `msg`, `msg_id`, `seq_id`, `signature`, `timestamp`, `topic` and `username`. A
-//! signature covers the canonical form of that object without `certificate` and `signature`.
+//! signature covers the canonical form of that object without `certificate` and `signature`, or of
+//! its `msg` alone.
 
 mod credentials;
 mod envelope;

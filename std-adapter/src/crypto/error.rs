@@ -84,6 +84,9 @@ pub enum Error {
     },
     /// The configuration has a value of the wrong type.
     Config(config::Error),
+    /// GnuPG.
+    #[cfg(feature = "gpg")]
+    Gpg(super::gpg::Error),
     /// A backend that does not exist.
     UnknownBackend {
         /// The key of the configuration.
@@ -223,6 +226,8 @@ impl fmt::Display for Error {
                 path.display()
             ),
             Self::Config(source) => source.fmt(f),
+            #[cfg(feature = "gpg")]
+            Self::Gpg(source) => source.fmt(f),
             Self::UnknownBackend { key, name } => write!(
                 f,
                 "{key}: there is no backend {name:?}: take x509, x509-p256 or gpg"
@@ -286,6 +291,8 @@ impl std::error::Error for Error {
             Self::Io { source, .. } => Some(source),
             Self::Malformed { source, .. } => Some(source),
             Self::Config(source) => Some(source),
+            #[cfg(feature = "gpg")]
+            Self::Gpg(source) => Some(source),
             _ => None,
         }
     }
@@ -294,5 +301,12 @@ impl std::error::Error for Error {
 impl From<config::Error> for Error {
     fn from(error: config::Error) -> Self {
         Self::Config(error)
+    }
+}
+
+#[cfg(feature = "gpg")]
+impl From<super::gpg::Error> for Error {
+    fn from(error: super::gpg::Error) -> Self {
+        Self::Gpg(error)
     }
 }

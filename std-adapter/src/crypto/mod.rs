@@ -10,6 +10,8 @@ mod aws_lc;
 pub mod ca;
 mod error;
 mod files;
+#[cfg(feature = "gpg")]
+pub mod gpg;
 mod key;
 #[cfg(feature = "x509")]
 mod legacy;

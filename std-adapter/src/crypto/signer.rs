@@ -59,6 +59,8 @@ pub fn signer(config: &Config, certname: &str) -> Result<Arc<dyn Signer + Send +
             }
             Ok(Arc::new(signer))
         }
+        #[cfg(feature = "gpg")]
+        super::GPG => Ok(Arc::new(super::gpg::GpgSigner::from_config(config)?)),
         _ => Err(Error::UnknownBackend {
             key: "crypto_backend",
             name: keys.crypto_backend,

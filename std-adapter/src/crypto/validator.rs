@@ -131,7 +131,13 @@ impl Validator {
     /// As [`new`](Self::new); [`Error::Config`].
     pub fn from_config(config: &Config) -> Result<Self, Error> {
         let options: ValidatorOptions = config.read()?;
-        Self::new(options)
+        let validator = Self::new(options)?;
+        #[cfg(feature = "gpg")]
+        if validator.validate_signatures && validator.accepts(GPG) {
+            let gpg = super::gpg::GpgVerifier::from_config(config)?;
+            return Ok(validator.with_backend(Box::new(gpg)));
+        }
+        Ok(validator)
     }
 
     /// The same with one more backend, which is accepted by the name that it gives itself.
