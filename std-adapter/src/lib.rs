@@ -30,3 +30,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/bus.md")]
 struct Bus;
+
+/// And those of the page about signatures.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/crypto.md")]
+struct Crypto;
