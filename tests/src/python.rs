@@ -82,6 +82,49 @@ pub fn run(command: &mut Command, needs: &str) {
     panic!("this test needs {needs}: {command:?}: {last}");
 }
 
+/// The messages in the tests of a package that made texts of the Fedora bus's messages: each as its
+/// `text`, and what Python makes of it (`canonical`); of two of them, which are signed, also what was
+/// `signed`.
+pub fn real_messages() -> Vec<Value> {
+    const NAME: &str = "fedmsg_meta_fedora_infrastructure";
+    const SHA256: &str = "b7f8fad4317d4e78c10a4efc5783efa64cd6c358933d569a16135ebe92e86e35";
+    let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
+    let dir = target_dir().join("python").join(format!("{NAME}-0.31.0"));
+    make_once(&dir, |dir| {
+        run(
+            Command::new(&python)
+                .args([
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                ])
+                .args(["--no-deps", "--no-binary", ":all:", "--dest"])
+                .arg(dir)
+                .arg(format!("{NAME}==0.31.0")),
+            "access to PyPI for pip",
+        );
+    });
+    let sdist = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    let output = Command::new(&python)
+        .args(["-I", "-c", include_str!("../py/real_messages.py")])
+        .arg(sdist)
+        .arg(SHA256)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 /// A running Python script that answers requests. Ends when dropped.
 ///
 /// A request is a line of JSON, an array; an answer is a line of JSON: an object, with the lengths

@@ -1,24 +1,16 @@
 //! Canonical JSON against the live Python: what its `json` reads and writes again is what ours
 //! writes, byte for byte, and what it refuses ours refuses.
 
-use std::{cell::RefCell, fs, process::Command};
+use std::cell::RefCell;
 
-use fedmsg_core::{
-    crypto::{base64, pem},
-    json::{HOST_DEPTH, canonicalize, to_slice},
-};
-use fedmsg_tests::python::{Script, environment, make_once, run, target_dir};
+use fedmsg_core::json::{HOST_DEPTH, canonicalize, to_slice};
+use fedmsg_tests::python::{Script, environment, real_messages};
 use proptest::{
     prelude::*,
     sample::Index,
     test_runner::{Config, TestRunner},
 };
 use serde_json::{Number, Value, json};
-use sha1::Sha1;
-use x509_cert::{
-    Certificate,
-    der::{Decode, referenced::OwnedToRef},
-};
 
 fn python() -> Script {
     let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
@@ -103,80 +95,6 @@ fn real_messages_come_out_as_from_python() {
         count += 1;
     }
     assert_eq!(count, 738);
-}
-
-#[test]
-fn signatures_of_real_messages_are_over_our_canonical_form() {
-    let signed: Vec<Value> = real_messages()
-        .iter()
-        .filter_map(|message| message["signed"].as_str())
-        .map(|text| serde_json::from_str(text).unwrap())
-        .collect();
-    assert_eq!(signed.len(), 2);
-    for mut message in signed {
-        let [signature, certificate] = ["signature", "certificate"].map(|field| {
-            let text = message.as_object_mut().unwrap().remove(field).unwrap();
-            let mut bytes = text.as_str().unwrap().as_bytes().to_vec();
-            let len = base64::decode_in_place(&mut bytes).unwrap();
-            bytes.truncate(len);
-            bytes
-        });
-        let mut der = vec![0; certificate.len()];
-        let len = pem::decode(&certificate, pem::CERTIFICATE, &mut der).unwrap();
-        let certificate = Certificate::from_der(&der[..len]).unwrap();
-        let key = certificate.tbs_certificate().subject_public_key_info();
-        let key = rsa::PublicKey::try_from(key.owned_to_ref()).unwrap();
-        let mut canonical = vec![0; 10_000];
-        let len = to_slice(&message, &mut canonical).unwrap();
-        key.pkcs1v15_verify::<Sha1>(&canonical[..len], &signature)
-            .unwrap();
-        canonical[0] ^= 1;
-        assert!(
-            key.pkcs1v15_verify::<Sha1>(&canonical[..len], &signature)
-                .is_err()
-        );
-    }
-}
-
-/// The messages in the tests of a package that made texts of the Fedora bus.
-fn real_messages() -> Vec<Value> {
-    const NAME: &str = "fedmsg_meta_fedora_infrastructure";
-    const SHA256: &str = "b7f8fad4317d4e78c10a4efc5783efa64cd6c358933d569a16135ebe92e86e35";
-    let python = environment("pyzmq-27.3.0", &["pyzmq==27.3.0"]);
-    let dir = target_dir().join("python").join(format!("{NAME}-0.31.0"));
-    make_once(&dir, |dir| {
-        run(
-            Command::new(&python)
-                .args([
-                    "-m",
-                    "pip",
-                    "download",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                ])
-                .args(["--no-deps", "--no-binary", ":all:", "--dest"])
-                .arg(dir)
-                .arg(format!("{NAME}==0.31.0")),
-            "access to PyPI for pip",
-        );
-    });
-    let sdist = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
-    let output = Command::new(&python)
-        .args(["-I", "-c", include_str!("../py/real_messages.py")])
-        .arg(sdist)
-        .arg(SHA256)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let lines = String::from_utf8(output.stdout).unwrap();
-    lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 /// JSON texts, in any of the forms that the grammar allows.
