@@ -170,7 +170,7 @@ fn legacy(c: &mut Criterion) {
             b.iter(|| scratch.sign(black_box(&message), &signer).unwrap().len());
         });
         group.bench_function("AWS-LC, bare", |b| {
-            b.iter(|| bare.sign(black_box(&message)))
+            b.iter(|| bare.sign(black_box(&message)));
         });
         if len == 200 {
             group.bench_function("openssl speed", |b| b.iter_custom(|n| openssl_speed(n, 2)));
@@ -198,7 +198,7 @@ fn legacy(c: &mut Criterion) {
             });
         });
         group.bench_function("AWS-LC, bare", |b| {
-            b.iter(|| bare.verify(black_box(&message)))
+            b.iter(|| bare.verify(black_box(&message)));
         });
         if len == 200 {
             group.sample_size(10);

@@ -35,6 +35,11 @@ struct Readme;
 #[doc = include_str!("../../docs/bus.md")]
 struct Bus;
 
+/// And those of the page about signatures.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/crypto.md")]
+struct Crypto;
+
 /// And those about values.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/encoding.md")]

@@ -1,5 +1,6 @@
 //! Signers and trust from files: what is accepted, what is refused and why.
 
+#![cfg(feature = "x509")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

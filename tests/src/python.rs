@@ -88,8 +88,9 @@ pub fn run(command: &mut Command, needs: &str) {
     panic!("this test needs {needs}: {command:?}: {last}");
 }
 
-/// The messages in the tests of a package that made texts of the Fedora bus, as
-/// `py/real_messages.py` has them.
+/// The messages in the tests of a package that made texts of the Fedora bus's messages: each as its
+/// `text`, and what Python makes of it (`canonical`); of two of them, which are signed, also what was
+/// `signed`.
 #[track_caller]
 pub fn real_messages() -> Vec<Value> {
     const NAME: &str = "fedmsg_meta_fedora_infrastructure";

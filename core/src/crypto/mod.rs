@@ -80,6 +80,20 @@ pub trait Verifier {
         name: &'n mut [u8],
     ) -> Result<&'n str, Refusal>;
 
+    /// The same for a certificate that need not be decoded, because this verifier has accepted it
+    /// before and remembers it: `field` is the text between the quotes of the message's
+    /// `certificate`. Gives the length of the name; `None` for one that is not remembered.
+    fn verify_known(
+        &self,
+        _message: &[&[u8]],
+        _signature: &[u8],
+        _field: &[u8],
+        _at: u64,
+        _name: &mut [u8],
+    ) -> Option<Result<usize, Refusal>> {
+        None
+    }
+
     /// What the signatures that it judges cover. With [`Coverage::Msg`] there need be no
     /// certificate: it is empty then.
     fn coverage(&self) -> Coverage {
@@ -159,8 +173,10 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Backend => f.write_str("signed in a way that is not known here"),
-            Self::BackendDisallowed => f.write_str("signed in a way that is not accepted here"),
+            Self::Backend => f.write_str("signed in a way that is not accepted here"),
+            Self::BackendDisallowed => {
+                f.write_str("signed in a way that this site does not accept")
+            }
             Self::BackendNotBuiltIn => f.write_str("signed in a way that is not built in here"),
             Self::Unavailable => f.write_str("its signature cannot be judged at present"),
             Self::Certificate { offset } => {

@@ -189,19 +189,31 @@ pub fn validate<'s>(
         needed: (size - rest.len()).saturating_add(needed),
     };
     let (signature, rest) = decode(signature, "signature", rest, too_small)?;
-    let (certificate, rest) = decode(certificate, "certificate", rest, too_small)?;
-    // The name is at most as long as the certificate that it is in, or else a fingerprint.
-    let name_len = certificate.len().max(MAX_NAME_WITHOUT_CERTIFICATE);
-    if rest.len() < name_len {
-        return Err(too_small(rest, name_len));
-    }
-    let (name, rest) = rest.split_at_mut_checked(name_len).unwrap_or_default();
     let signed = message
         .covered(verifier.coverage(), message.crypto)
         .ok_or(Invalid::Missing("msg"))?;
-    let signer = verifier
-        .verify(signed.as_slices(), signature, certificate, at, name)
-        .map_err(Invalid::Refused)?;
+    let signed = signed.as_slices();
+    let (signer, rest) = match verifier.verify_known(signed, signature, certificate, at, rest) {
+        Some(len) => {
+            let len = len.map_err(Invalid::Refused)?;
+            let (name, rest) = rest.split_at_mut_checked(len).unwrap_or_default();
+            let name: &'s [u8] = name;
+            (core::str::from_utf8(name).unwrap_or_default(), rest)
+        }
+        None => {
+            let (certificate, rest) = decode(certificate, "certificate", rest, too_small)?;
+            // The name is at most as long as the certificate that it is in, or else a fingerprint.
+            let name_len = certificate.len().max(MAX_NAME_WITHOUT_CERTIFICATE);
+            if rest.len() < name_len {
+                return Err(too_small(rest, name_len));
+            }
+            let (name, rest) = rest.split_at_mut_checked(name_len).unwrap_or_default();
+            let signer = verifier
+                .verify(signed, signature, certificate, at, name)
+                .map_err(Invalid::Refused)?;
+            (signer, rest)
+        }
+    };
     if let Some(topic) = topic {
         // Unescaped it is at most as long as it is there.
         let own = message.topic.unwrap_or_default();

@@ -250,6 +250,12 @@ impl Certificate {
         unsafe { parse(der, ffi::d2i_X509).map(Self) }
     }
 
+    /// Whether it may issue others, as far as it says itself.
+    pub(super) fn is_ca(&self) -> bool {
+        // SAFETY: it is alive; what this notes in it is guarded by a lock.
+        checked(unsafe { ffi::X509_check_ca(self.0.get()) != 0 })
+    }
+
     /// Its public key, if that is one of RSA.
     pub(super) fn rsa_key(&self) -> Option<Rsa> {
         // SAFETY: the key is borrowed from the certificate, which is alive; what is made of it is a
@@ -310,6 +316,15 @@ impl List {
     pub(super) fn parse(der: &[u8]) -> Option<Self> {
         // SAFETY: `d2i_X509_CRL` reads so many bytes at most and makes a new object.
         unsafe { parse(der, ffi::d2i_X509_CRL).map(Self) }
+    }
+
+    /// Whether this CA signed it.
+    pub(super) fn is_signed_by(&self, ca: &Certificate) -> bool {
+        // SAFETY: the key is borrowed from the certificate, which is alive, or null.
+        unsafe {
+            let key = ffi::X509_get0_pubkey(ca.0.get());
+            checked(!key.is_null() && ffi::X509_CRL_verify(self.0.get(), key) == 1)
+        }
     }
 
     /// From when and until when it is valid.

@@ -97,10 +97,16 @@ pub(super) struct Chains {
     dates: Vec<u64>,
 }
 
-/// Which of the files AWS-LC cannot read.
-pub(super) enum Unreadable {
+/// What is wrong with CA certificates and revocation lists.
+pub(super) enum Unusable {
+    /// A certificate cannot be read.
     Certificate,
+    /// One is not a CA's.
+    NotCa,
+    /// A list cannot be read.
     List,
+    /// None of the CAs signed it.
+    Foreign,
 }
 
 /// A sender whose certificate was accepted.
@@ -117,18 +123,24 @@ impl Chains {
     pub(super) fn new(
         certificates: &[Vec<u8>],
         lists: Option<&[Vec<u8>]>,
-    ) -> Result<Self, Unreadable> {
+    ) -> Result<Self, Unusable> {
         let parsed = certificates.iter().map(|der| Certificate::parse(der));
-        let certificates: Vec<_> = parsed
-            .collect::<Option<_>>()
-            .ok_or(Unreadable::Certificate)?;
+        let certificates: Vec<_> = parsed.collect::<Option<_>>().ok_or(Unusable::Certificate)?;
+        if !certificates.iter().all(Certificate::is_ca) {
+            return Err(Unusable::NotCa);
+        }
+        let revocation = lists.is_some();
         let parsed = lists.unwrap_or_default().iter().map(|der| List::parse(der));
-        let parsed: Vec<_> = parsed.collect::<Option<_>>().ok_or(Unreadable::List)?;
+        let lists: Vec<_> = parsed.collect::<Option<_>>().ok_or(Unusable::List)?;
+        let known = |list: &List| certificates.iter().any(|ca| list.is_signed_by(ca));
+        if !lists.iter().all(known) {
+            return Err(Unusable::Foreign);
+        }
         let dates = certificates.iter().map(Certificate::dates);
-        let dates = dates.chain(parsed.iter().map(List::dates)).flatten();
+        let dates = dates.chain(lists.iter().map(List::dates)).flatten();
         Ok(Self {
-            store: Store::new(&certificates, &parsed).ok_or(Unreadable::Certificate)?,
-            revocation: lists.is_some(),
+            store: Store::new(&certificates, &lists).ok_or(Unusable::Certificate)?,
+            revocation,
             dates: dates.flat_map(changes).collect(),
         })
     }
@@ -210,7 +222,7 @@ impl RsaPublic {
 
 /// Whether an RSA key signed a certificate or list, by this algorithm.
 pub(super) fn is_signed_by(
-    key: SubjectPublicKeyInfoRef<'_>,
+    key: &SubjectPublicKeyInfoRef<'_>,
     algorithm: ObjectIdentifier,
     body: &[u8],
     signature: &[u8],

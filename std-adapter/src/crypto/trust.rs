@@ -19,6 +19,7 @@ use std::{
 use der::{Decode, Encode, referenced::OwnedToRef};
 use fedmsg_core::crypto::{
     Refusal, Verifier,
+    base64::{self, Wrapping},
     certificate::{Certificate, TrustAnchor},
     p256, pem,
 };
@@ -29,7 +30,7 @@ use x509_cert::{
 };
 
 #[cfg(feature = "x509")]
-use super::legacy::{self, Chains};
+use super::legacy::{self, Chains, Unusable};
 use super::{
     Error, X509, files,
     x509::{CertList, Signed},
@@ -46,9 +47,10 @@ pub struct Trust {
     authorities: Vec<Authority>,
     #[cfg(feature = "x509")]
     chains: Chains,
-    /// By PEM text, in its one usual form only: strangers, who can write a sender's certificate in
-    /// many forms but make no new one, cannot push others out.
-    remembered: RwLock<HashMap<Vec<u8>, Arc<Sender>>>,
+    /// By PEM text and by that as it stands in a message, each in its one usual form only: strangers,
+    /// who can write a sender's certificate in many forms but make no new one, cannot push others
+    /// out.
+    remembered: RwLock<HashMap<Mark, Known>>,
 }
 
 impl Trust {
@@ -82,52 +84,63 @@ impl Trust {
             }
         };
         let certificates = files::labelled(ca, certificates, files::CERTIFICATE)?;
-        let mut authorities = certificates
-            .iter()
-            .map(|der| {
-                Authority::parse(der)
-                    .map_err(malformed(files::CERTIFICATE, ca))?
-                    .ok_or_else(|| Error::NotCa {
-                        path: ca.to_owned(),
-                    })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
         let lists = match crl {
             Some((path, text)) => Some((path, files::labelled(path, text, files::CRL)?)),
             None => None,
         };
+        #[cfg(feature = "x509")]
+        let chains = {
+            let path = lists.as_ref().map_or(ca, |(path, _)| path).to_owned();
+            let lists = lists.as_ref().map(|(_, lists)| &lists[..]);
+            Chains::new(&certificates, lists).map_err(|unusable| match unusable {
+                Unusable::Certificate => malformed(files::CERTIFICATE, ca)(DAMAGED.into()),
+                Unusable::NotCa => Error::NotCa {
+                    path: ca.to_owned(),
+                },
+                Unusable::List => malformed(files::CRL, &path)(DAMAGED.into()),
+                Unusable::Foreign => Error::Foreign { path },
+            })?
+        };
+
+        // What is not of P-256, or written in a way that we do not know, AWS-LC has looked at.
+        let mut authorities = Vec::new();
+        for der in &certificates {
+            match Authority::parse(der) {
+                Ok(Parsed::Authority(authority)) => authorities.push(*authority),
+                Ok(Parsed::OtherKey) => {}
+                Ok(Parsed::NotCa) => {
+                    return Err(Error::NotCa {
+                        path: ca.to_owned(),
+                    });
+                }
+                Err(_) if cfg!(feature = "x509") => {}
+                Err(source) => return Err(malformed(files::CERTIFICATE, ca)(source)),
+            }
+        }
         if let Some((path, lists)) = &lists {
             for authority in &mut authorities {
                 authority.revocations = Revocations::Missing;
             }
             for der in lists {
-                let malformed = malformed(files::CRL, path);
                 let list = Signed::parse(der)
                     .and_then(|signed| Ok((CertList::from_der(signed.body)?, signed)));
-                let (list, signed) = list.map_err(malformed)?;
-                let mut known = false;
-                for authority in &mut authorities {
-                    known |= authority.take_revocations(&list, &signed);
-                }
-                if !known {
-                    return Err(Error::Foreign {
-                        path: path.to_path_buf(),
-                    });
+                match list {
+                    Ok((list, signed)) => {
+                        let mut known = authorities.len() < certificates.len();
+                        for authority in &mut authorities {
+                            known |= authority.take_revocations(&list, &signed);
+                        }
+                        if !known && cfg!(not(feature = "x509")) {
+                            return Err(Error::Foreign {
+                                path: path.to_path_buf(),
+                            });
+                        }
+                    }
+                    Err(_) if cfg!(feature = "x509") => {}
+                    Err(source) => return Err(malformed(files::CRL, path)(source)),
                 }
             }
         }
-        #[cfg(feature = "x509")]
-        let chains = {
-            let lists = lists.as_ref().map(|(_, lists)| &lists[..]);
-            Chains::new(&certificates, lists)
-        }
-        .map_err(|unreadable| {
-            let (path, label) = match unreadable {
-                legacy::Unreadable::Certificate => (ca, files::CERTIFICATE),
-                legacy::Unreadable::List => (crl.map_or(ca, |(path, _)| path), files::CRL),
-            };
-            malformed(label, path)(der::ErrorKind::Failed.into())
-        })?;
         Ok(Self {
             authorities,
             #[cfg(feature = "x509")]
@@ -157,17 +170,7 @@ impl Trust {
 
     /// The sender that `certificate` stands for, if that is to be believed at `at`.
     fn sender(&self, certificate: &[u8], backend: &str, at: u64) -> Result<Arc<Sender>, Refusal> {
-        let remembered = {
-            let remembered = self
-                .remembered
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            remembered.get(certificate).cloned()
-        };
-        if let Some(sender) = remembered
-            && sender.is_for(backend)
-            && sender.valid.contains(&at)
-        {
+        if let Some(sender) = self.remembered(certificate, backend, at) {
             return Ok(sender);
         }
         // Either not seen before or to be refused.
@@ -186,20 +189,44 @@ impl Trust {
         let sender = Arc::new(self.judge(der, backend, at)?);
 
         let mut usual = vec![0; pem::encoded_len(len, pem::CERTIFICATE)];
-        if pem::encode(der, pem::CERTIFICATE, &mut usual).is_err() || usual != certificate {
-            return Ok(sender);
+        if pem::encode(der, pem::CERTIFICATE, &mut usual).is_ok() && usual == certificate {
+            let mut field = vec![0; base64::encoded_len(usual.len(), Wrapping::JsonLines)];
+            if base64::encode(&usual, Wrapping::JsonLines, &mut field).is_ok() {
+                self.remember(field, &sender);
+            }
+            self.remember(usual, &sender);
         }
+        Ok(sender)
+    }
+
+    /// The sender of a certificate, as PEM text or as it stands in a message.
+    fn remembered(&self, text: &[u8], backend: &str, at: u64) -> Option<Arc<Sender>> {
+        let remembered = self
+            .remembered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        remembered
+            .get(&mark(text)?)
+            .filter(|(known, sender)| {
+                known == text && sender.is_for(backend) && sender.valid.contains(&at)
+            })
+            .map(|(_, sender)| Arc::clone(sender))
+    }
+
+    fn remember(&self, text: Vec<u8>, sender: &Arc<Sender>) {
+        let Some(mark) = mark(&text) else {
+            return;
+        };
         let mut remembered = self
             .remembered
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= MAX_REMEMBERED
-            && let Some(any) = remembered.keys().next().cloned()
+        if remembered.len() >= 2 * MAX_REMEMBERED
+            && let Some(any) = remembered.keys().next().copied()
         {
             remembered.remove(&any);
         }
-        remembered.insert(usual, Arc::clone(&sender));
-        Ok(sender)
+        remembered.insert(mark, (text, Arc::clone(sender)));
     }
 
     fn judge(&self, der: &[u8], backend: &str, at: u64) -> Result<Sender, Refusal> {
@@ -260,13 +287,20 @@ impl Verifier for TrustVerifier<'_> {
         name: &'n mut [u8],
     ) -> Result<&'n str, Refusal> {
         let sender = self.trust.sender(certificate, self.backend, at)?;
-        sender.key.verify(message, signature)?;
-        let name = name
-            .get_mut(..sender.name.len())
-            .filter(|name| !name.is_empty())
-            .ok_or(Refusal::Name)?;
-        name.copy_from_slice(sender.name.as_bytes());
-        std::str::from_utf8(name).map_err(|_| Refusal::Name)
+        let len = sender.verify(message, signature, name)?;
+        std::str::from_utf8(name.get(..len).unwrap_or_default()).map_err(|_| Refusal::Name)
+    }
+
+    fn verify_known(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        field: &[u8],
+        at: u64,
+        name: &mut [u8],
+    ) -> Option<Result<usize, Refusal>> {
+        let sender = self.trust.remembered(field, self.backend, at)?;
+        Some(sender.verify(message, signature, name))
     }
 }
 
@@ -280,6 +314,22 @@ struct Sender {
 }
 
 impl Sender {
+    /// Checks a signature, and writes the name; its length.
+    fn verify(
+        &self,
+        message: &[&[u8]],
+        signature: &[u8],
+        name: &mut [u8],
+    ) -> Result<usize, Refusal> {
+        self.key.verify(message, signature)?;
+        let name = name
+            .get_mut(..self.name.len())
+            .filter(|name| !name.is_empty())
+            .ok_or(Refusal::Name)?;
+        name.copy_from_slice(self.name.as_bytes());
+        Ok(name.len())
+    }
+
     fn is_for(&self, backend: &str) -> bool {
         match self.key {
             PublicKey::P256(_) => backend == p256::BACKEND,
@@ -305,16 +355,24 @@ impl PublicKey {
     }
 }
 
-/// A CA.
+/// A CA of P-256.
 struct Authority {
     /// Its name in DER.
     name: Vec<u8>,
     key: SubjectPublicKeyInfo,
-    /// The same key, if it is one.
-    p256: Option<p256::VerifyingKey>,
+    /// The same key.
+    p256: p256::VerifyingKey,
     valid: RangeInclusive<u64>,
     may_sign_lists: bool,
     revocations: Revocations,
+}
+
+/// What a CA's certificate may be.
+enum Parsed {
+    Authority(Box<Authority>),
+    /// Its key is not of P-256.
+    OtherKey,
+    NotCa,
 }
 
 enum Revocations {
@@ -328,11 +386,14 @@ enum Revocations {
 }
 
 impl Authority {
-    /// `None` if the certificate is not a CA's.
-    fn parse(der: &[u8]) -> der::Result<Option<Self>> {
+    fn parse(der: &[u8]) -> der::Result<Parsed> {
         let signed = Signed::parse(der)?;
         let tbs = TbsCertificate::from_der(signed.body)?;
         let key = tbs.subject_public_key_info().clone();
+        let point = key.subject_public_key.as_bytes();
+        let Some(p256) = point.and_then(p256::VerifyingKey::from_sec1) else {
+            return Ok(Parsed::OtherKey);
+        };
         let is_ca = match tbs.get_extension::<BasicConstraints>()? {
             Some((_, constraints)) => constraints.ca,
             // Version 1 has no extensions: a CA is known by having signed itself.
@@ -340,31 +401,26 @@ impl Authority {
         };
         let usage = tbs.get_extension::<KeyUsage>()?.map(|(_, usage)| usage);
         if !is_ca || usage.is_some_and(|usage| !usage.key_cert_sign()) {
-            return Ok(None);
+            return Ok(Parsed::NotCa);
         }
-        Ok(Some(Self {
+        Ok(Parsed::Authority(Box::new(Self {
             name: tbs.subject().to_der()?,
-            p256: key
-                .subject_public_key
-                .as_bytes()
-                .and_then(p256::VerifyingKey::from_sec1),
+            p256,
             key,
             valid: window(tbs.validity()),
             may_sign_lists: usage.is_none_or(|usage| usage.crl_sign()),
             revocations: Revocations::NotAskedFor,
-        }))
+        })))
     }
 
     /// Takes over a revocation list if it is this CA's, and can be understood. Of several, the
     /// latest counts.
     fn take_revocations(&mut self, list: &CertList, signed: &Signed<'_>) -> bool {
         let critical = |extension: &x509_cert::ext::Extension| extension.critical;
-        // What a list of an RSA CA means is OpenSSL's matter.
-        let ours = self.p256.is_some();
-        if ours && !self.may_sign_lists
+        if !self.may_sign_lists
             || list.issuer.to_der().ok().as_deref() != Some(&self.name)
-            || ours && list.extensions.iter().flatten().any(critical)
-            || (ours || cfg!(feature = "x509")) && !signed.is_signed_by(self.key.owned_to_ref())
+            || list.extensions.iter().flatten().any(critical)
+            || !signed.is_signed_by(self.key.owned_to_ref())
         {
             return false;
         }
@@ -387,8 +443,7 @@ impl Authority {
 
     /// When the certificate is to be believed, if that includes `at`.
     fn judge(&self, leaf: &Certificate<'_>, at: u64) -> Result<RangeInclusive<u64>, Refusal> {
-        let key = self.p256.as_ref().ok_or(Refusal::Untrusted)?;
-        let anchor = TrustAnchor::from_name_and_key(&self.name, key.clone());
+        let anchor = TrustAnchor::from_name_and_key(&self.name, self.p256.clone());
         // The dates come below, with those of the CA.
         leaf.verify(&anchor, leaf.not_before())?;
         let start = leaf.not_before().max(*self.valid.start());
@@ -412,6 +467,25 @@ impl Authority {
         }
     }
 }
+
+/// A certificate's text, and whom it stands for.
+type Known = (Vec<u8>, Arc<Sender>);
+
+/// What certificates are remembered by: a piece of their signatures, which no two have in common.
+/// To hash all of the text would cost more than to compare it.
+type Mark = [u8; 64];
+
+fn mark(text: &[u8]) -> Option<Mark> {
+    let start = text.len().checked_sub(MARK_FROM_END)?;
+    text.get(start..)?.first_chunk().copied()
+}
+
+/// Before the end of the text comes the line that ends the PEM block, in base64 in a message.
+const MARK_FROM_END: usize = 160;
+
+/// What AWS-LC does not say more of.
+#[cfg(feature = "x509")]
+const DAMAGED: der::ErrorKind = der::ErrorKind::Failed;
 
 fn window(validity: &Validity) -> RangeInclusive<u64> {
     seconds(validity.not_before)..=seconds(validity.not_after)
@@ -447,27 +521,25 @@ mod tests {
         assert_eq!(remembered(), 0);
         for _ in 0..2 {
             assert!(trust.sender(pem.as_bytes(), p256::BACKEND, NOW).is_ok());
-            assert_eq!(remembered(), 1);
+            // As PEM text, and as it stands in a message.
+            assert_eq!(remembered(), 2);
         }
         assert!(trust.sender(pem.as_bytes(), X509, NOW).is_err());
 
         // A full memory takes a new one in place of another.
         let sender = trust.sender(pem.as_bytes(), p256::BACKEND, NOW).unwrap();
-        {
-            let mut remembered = trust.remembered.write().unwrap();
-            remembered.clear();
-            for i in 0..MAX_REMEMBERED {
-                remembered.insert(i.to_be_bytes().to_vec(), Arc::clone(&sender));
-            }
+        trust.remembered.write().unwrap().clear();
+        for i in 0..2 * MAX_REMEMBERED {
+            let mut text = vec![0; 200];
+            text[50..58].copy_from_slice(&i.to_be_bytes());
+            trust.remember(text, &sender);
         }
         assert!(trust.sender(pem.as_bytes(), p256::BACKEND, NOW).is_ok());
-        assert_eq!(remembered(), MAX_REMEMBERED);
+        assert_eq!(remembered(), 2 * MAX_REMEMBERED);
         assert!(
             trust
-                .remembered
-                .read()
-                .unwrap()
-                .contains_key(pem.as_bytes())
+                .remembered(pem.as_bytes(), p256::BACKEND, NOW)
+                .is_some()
         );
     }
 }

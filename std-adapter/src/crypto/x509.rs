@@ -52,7 +52,7 @@ impl<'a> Signed<'a> {
             });
         }
         #[cfg(feature = "x509")]
-        return super::legacy::is_signed_by(issuer, self.algorithm.oid, self.body, self.signature);
+        return super::legacy::is_signed_by(&issuer, self.algorithm.oid, self.body, self.signature);
         #[cfg(not(feature = "x509"))]
         false
     }
