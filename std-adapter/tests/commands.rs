@@ -423,12 +423,9 @@ fn send(publisher: &NativePublisher, topic: &str, msg: &str) {
 fn a_tail_shows_messages_in_the_form_of_its_name() {
     let (publisher, site) = publisher("validate_signatures = false");
     // Time stamps are not looked at.
-    let line = |line: &str| match line.split_once("] ") {
-        Some((_, line)) if line.is_empty() => String::new(),
-        _ => line
-            .split_once("INFO] ")
-            .map_or(line, |(_, line)| line)
-            .to_owned(),
+    let line = |line: &str| {
+        let (_, text) = line.split_once("INFO] ").unwrap_or(("", line));
+        text.to_owned()
     };
     let git = "org.example.dev.git.receive";
     let dict = "{'topic': 'org.example.dev.git.receive', 'msg': {'user': \"it's\", 'n': [1, None]}, \
