@@ -153,7 +153,9 @@ fn legacy(c: &mut Criterion) {
 
     for (name, len) in [("200 B", 200), ("2 KiB", 2048), ("20 KiB", 20480)] {
         let topic = "org.example.dev.git.receive";
-        let text: String = (0..len).map(|n| char::from(b'a' + (n % 26) as u8)).collect();
+        let text: String = (0..len)
+            .map(|n| char::from(b'a' + (n % 26) as u8))
+            .collect();
         let message = json!({
             "i": 7, "msg": {"text": text}, "msg_id": "2026-9ebf960a-115e-4568-a615-34cc7d8d462e",
             "timestamp": now, "topic": topic, "username": "amara", "crypto": "x509",
@@ -167,11 +169,15 @@ fn legacy(c: &mut Criterion) {
         group.bench_function("fedmsg", |b| {
             b.iter(|| scratch.sign(black_box(&message), &signer).unwrap().len());
         });
-        group.bench_function("AWS-LC, bare", |b| b.iter(|| bare.sign(black_box(&message))));
+        group.bench_function("AWS-LC, bare", |b| {
+            b.iter(|| bare.sign(black_box(&message)))
+        });
         if len == 200 {
             group.bench_function("openssl speed", |b| b.iter_custom(|n| openssl_speed(n, 2)));
         }
-        group.sample_size(10).measurement_time(Duration::from_secs(2));
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(2));
         group.bench_function("cryptography", |b| {
             b.iter_custom(|n| python.time(&["bare sign", &signed_text(&signed)], n));
         });
@@ -186,16 +192,21 @@ fn legacy(c: &mut Criterion) {
         group.sample_size(50);
         group.bench_function("fedmsg", |b| {
             b.iter(|| {
-                let valid = validator.validate_at(Some(topic), black_box(&signed), now, &mut scratch);
+                let valid =
+                    validator.validate_at(Some(topic), black_box(&signed), now, &mut scratch);
                 valid.unwrap().message.len()
             });
         });
-        group.bench_function("AWS-LC, bare", |b| b.iter(|| bare.verify(black_box(&message))));
+        group.bench_function("AWS-LC, bare", |b| {
+            b.iter(|| bare.verify(black_box(&message)))
+        });
         if len == 200 {
             group.sample_size(10);
             group.bench_function("openssl speed", |b| b.iter_custom(|n| openssl_speed(n, 3)));
         }
-        group.sample_size(10).measurement_time(Duration::from_secs(2));
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(2));
         group.bench_function("cryptography", |b| {
             b.iter_custom(|n| python.time(&["bare verify", &signed_text(&signed)], n));
         });
@@ -277,8 +288,16 @@ fn openssl_speed(n: u64, column: usize) -> Duration {
     command.args(["speed", "-elapsed", "-mr", "-seconds", "1", "rsa2048"]);
     let output = command.output().expect("the benchmark needs openssl");
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find(|line| line.starts_with("+F2:") || line.starts_with("F2:"));
-    let per_second: f64 = line.unwrap().split(':').nth(column + 1).unwrap().parse().unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("+F2:") || line.starts_with("F2:"));
+    let per_second: f64 = line
+        .unwrap()
+        .split(':')
+        .nth(column + 1)
+        .unwrap()
+        .parse()
+        .unwrap();
     Duration::from_secs_f64(n as f64 / per_second)
 }
 

@@ -39,6 +39,7 @@ struct Bus;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/encoding.md")]
 struct Encoding;
+
 /// And those of the configuration's page.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/config.md")]

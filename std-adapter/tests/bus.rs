@@ -108,7 +108,7 @@ fn what_is_published_is_tailed_whoever_binds() {
             ca_crt,
             "--count",
             "3",
-            "--timeout",
+            "--max-silence",
             "60",
         ];
         let tail = spawn(fedmsg(&[&tail[..], bind(!publisher_binds)].concat()));
@@ -139,8 +139,9 @@ fn what_is_published_is_tailed_whoever_binds() {
                 .iter()
                 .zip([(1, r#"{"a":100.0}"#), (2, "[]"), (3, r#""\u00e9""#)])
         {
+            assert!(line.starts_with("{\"certificate\":\""), "{line}");
             assert!(
-                line.starts_with("lab com.example.dev.logger.x {\"certificate\":\""),
+                line.contains(r#""topic":"com.example.dev.logger.x""#),
                 "{line}"
             );
             assert!(
@@ -172,7 +173,7 @@ fn nobody_listening_or_nothing_coming_is_an_error_that_says_so() {
         "{stderr}"
     );
     assert!(
-        stderr.contains("nothing was sent: no subscriber"),
+        stderr.contains("fedmsg publish: not sent: no subscriber on tcp://"),
         "{stderr}"
     );
 
@@ -181,12 +182,12 @@ fn nobody_listening_or_nothing_coming_is_an_error_that_says_so() {
         "--endpoint",
         &endpoint,
         "--bind",
-        "--timeout",
+        "--max-silence",
         "0.2",
     ]));
     assert_eq!(silent.status.code(), Some(1));
     assert!(
-        text(&silent.stderr).contains("no message on tcp://"),
+        text(&silent.stderr).contains("no message for 0.2 s"),
         "{}",
         text(&silent.stderr)
     );
@@ -220,7 +221,7 @@ fn a_line_that_is_no_json_ends_publishing_with_its_number() {
 #[test]
 fn wrong_command_lines_are_told_from_failures() {
     for args in [
-        &["tail"][..],
+        &["tail", "--bind"][..],
         &["tail", "--endpoint", "udp://127.0.0.1:1"],
         &["tail", "--endpoint", "tcp://::1:1"],
         &[

@@ -121,7 +121,11 @@ impl Site {
         let files = files.map(|file| file.unwrap().path());
         let mut leaves: Vec<_> = files
             .filter(|path| path.extension().is_some_and(|ending| ending == "crt"))
-            .filter(|path| !["chain.crt", "p256.crt"].map(|name| path.ends_with(name)).contains(&true))
+            .filter(|path| {
+                !["chain.crt", "p256.crt"]
+                    .map(|name| path.ends_with(name))
+                    .contains(&true)
+            })
             .collect();
         assert!(leaves.len() > 20);
         leaves.sort();
@@ -138,9 +142,14 @@ impl Site {
     ) -> Vec<Option<Refusal>> {
         let mut command = Command::new("openssl");
         command.args(["verify", "-no-CApath", "-no-CAstore"]);
-        command.args(["-attime", &at.to_string()]).arg("-CAfile").arg(ca);
+        command
+            .args(["-attime", &at.to_string()])
+            .arg("-CAfile")
+            .arg(ca);
         if let Some(crl) = crl {
-            command.args(["-crl_check", "-crl_check_all", "-CRLfile"]).arg(crl);
+            command
+                .args(["-crl_check", "-crl_check_all", "-CRLfile"])
+                .arg(crl);
         }
         let output = command.args(leaves).output().unwrap();
         let good = String::from_utf8(output.stdout).unwrap();
@@ -154,7 +163,9 @@ impl Site {
             let end = bad.find(&format!("error {leaf}: verification failed"));
             let said = &bad[..end.unwrap()];
             let start = said.rfind("verification failed").unwrap_or(0);
-            let error = said[start..].lines().find_map(|line| line.strip_prefix("error "));
+            let error = said[start..]
+                .lines()
+                .find_map(|line| line.strip_prefix("error "));
             Some(match error.unwrap().split(' ').next().unwrap() {
                 "9" => Refusal::NotYetValid,
                 "10" => Refusal::Expired,

@@ -22,8 +22,8 @@ use fedmsg::{
 };
 use fedmsg_core::zmtp;
 use fedmsg_tests::{
-    PATIENCE, eventually, namespace,
-    programs::{self, Maker, Program, Site},
+    PATIENCE, eventually,
+    programs::{Maker, Program, Site, alone},
     python,
 };
 use serde_json::{Value, json};
@@ -138,13 +138,6 @@ fn through_their_signing_relay_what_was_not_signed_is_accepted() {
         "through_their_signing_relay_what_was_not_signed_is_accepted",
         || through(Theirs, "signing-relay", "signed"),
     );
-}
-
-/// Runs this test in a network of its own, with our programs.
-#[track_caller]
-fn alone(name: &str, test: impl FnOnce()) {
-    programs::fedmsg();
-    namespace::alone(name, test);
 }
 
 /// Sends every kind of message, of every logger, through this relay to every tail.

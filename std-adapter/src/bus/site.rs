@@ -25,7 +25,7 @@ impl Settings {
     /// | --- | --- |
     /// | `topic_prefix`, `environment`, `name`, `active`, `mute`, `zmq_strict`, `cert_prefix` | as they are |
     /// | `endpoints`, `relay_inbound` | a text or a list of texts each |
-    /// | `post_init_sleep` | seconds, a year at most |
+    /// | `post_init_sleep` | seconds |
     /// | `high_water_mark` | [`Options::high_water_mark`] |
     /// | `zmq_linger` | [`Options::linger`], in milliseconds |
     /// | `zmq_tcp_keepalive` and its three | [`Options::keep_alive`]; 0 for one of the three is fedmsg's default |
@@ -74,8 +74,7 @@ impl Settings {
             relay_inbound: relay_inbound.transpose()?.unwrap_or_default(),
             active: keys.active,
             mute: keys.mute,
-            post_init_sleep: Duration::try_from_secs_f64(keys.post_init_sleep)
-                .map_or(YEAR, |sleep| sleep.min(YEAR)),
+            post_init_sleep: Duration::from_secs_f64(keys.post_init_sleep),
             zmq_strict: keys.zmq_strict,
             transport: Options {
                 high_water_mark: keys.high_water_mark,
@@ -231,5 +230,141 @@ fn seconds(seconds: u64, default: Duration) -> Duration {
 
 /// The service of `certnames` for what is published to a relay.
 const SHELL: &str = "shell";
-/// The longest wait: what is longer means for ever.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn settings(values: Value) -> Result<Settings, Error> {
+        let Value::Object(values) = values else {
+            panic!("no object");
+        };
+        Settings::from_config(&Config::from_values(values).unwrap())
+    }
+
+    fn texts(endpoints: &[Endpoint]) -> Vec<String> {
+        endpoints.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_configuration_without_a_word_makes_the_settings_without_a_word() {
+        let (made, own) = (settings(json!({})).unwrap(), Settings::default());
+        assert_eq!(made.topic_prefix, own.topic_prefix);
+        assert_eq!(made.environment, own.environment);
+        assert_eq!(made.name, None);
+        assert_eq!(made.endpoints, own.endpoints);
+        assert_eq!(made.relay_inbound, own.relay_inbound);
+        assert_eq!(made.post_init_sleep, own.post_init_sleep);
+        assert!(!made.active && !made.mute && !made.zmq_strict);
+        assert_eq!(
+            format!("{:?}", made.transport),
+            format!("{:?}", own.transport)
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_bus_is_read() {
+        let made = settings(json!({
+            "topic_prefix": "org.example", "environment": "stg", "name": "git.app01",
+            "endpoints": {"git.app01": "tcp://a:1", "wiki.app01": ["tcp://b:2", "tcp://*:3"]},
+            "relay_inbound": ["tcp://c:4", "tcp://d:5"],
+            "active": true, "mute": true, "zmq_strict": true, "cert_prefix": "git",
+            "post_init_sleep": 1.5, "high_water_mark": 9, "zmq_linger": 1, "io_threads": 7,
+            "zmq_tcp_keepalive_cnt": 2, "zmq_tcp_keepalive_idle": 3, "zmq_tcp_keepalive_intvl": 0,
+            "zmq_reconnect_ivl": 0, "zmq_reconnect_ivl_max": 6,
+        }))
+        .unwrap();
+        assert_eq!(made.topic_prefix, "org.example");
+        assert_eq!(made.environment, "stg");
+        assert_eq!(made.name.as_deref(), Some("git.app01"));
+        assert_eq!(texts(&made.endpoints["git.app01"]), ["tcp://a:1"]);
+        assert_eq!(
+            texts(&made.endpoints["wiki.app01"]),
+            ["tcp://b:2", "tcp://*:3"]
+        );
+        assert_eq!(texts(&made.relay_inbound), ["tcp://c:4", "tcp://d:5"]);
+        assert!(made.active && made.mute && made.zmq_strict);
+        assert_eq!(made.cert_prefix.as_deref(), Some("git"));
+        assert_eq!(made.post_init_sleep, Duration::from_millis(1500));
+        assert_eq!(made.transport.high_water_mark, 9);
+        assert_eq!(made.transport.linger, Duration::from_millis(1));
+        let keep_alive = KeepAlive {
+            idle: Duration::from_secs(3),
+            interval: KeepAlive::default().interval,
+            count: 2,
+        };
+        assert_eq!(made.transport.keep_alive, Some(keep_alive));
+        assert_eq!(made.transport.reconnect, Duration::from_millis(1));
+        assert_eq!(made.transport.reconnect_max, Duration::from_millis(6));
+
+        let made = settings(json!({"zmq_tcp_keepalive": 0})).unwrap();
+        assert_eq!(made.transport.keep_alive, None);
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (values, told) in [
+            (json!({"zmq_enabled": false}), "zmq_enabled = false"),
+            (
+                json!({"endpoints": {"a.b": ["tcp://c:1", "c:2"]}}),
+                "endpoints of 'a.b': endpoint 'c:2'",
+            ),
+            (
+                json!({"relay_inbound": "tcp://c"}),
+                "endpoints of 'relay_inbound': endpoint",
+            ),
+        ] {
+            let error = settings(values).err().unwrap().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn who_signs_is_looked_up_when_something_is_published() {
+        let host = short_host_name();
+        for (values, entry, told) in [
+            (
+                json!({}),
+                "git.app01",
+                "certnames has no 'git.app01'".to_owned(),
+            ),
+            (
+                json!({}),
+                RELAY_INBOUND,
+                format!("certnames has no 'shell.{host}'"),
+            ),
+            (
+                json!({"cert_prefix": "git"}),
+                "x",
+                format!("certnames has no 'git.{host}'"),
+            ),
+            (
+                json!({"crypto_backend": "gpg"}),
+                "x",
+                format!("neither a gpg_signing_key nor a '{host}' in gpg_keys"),
+            ),
+            (
+                json!({"certnames": {"x": "none"}, "ssldir": "/nonexistent"}),
+                "x",
+                "/nonexistent/none.".to_owned(),
+            ),
+        ] {
+            let Value::Object(mut values) = values else {
+                panic!("no object");
+            };
+            values.insert("sign_messages".into(), true.into());
+            let settings = settings(Value::Object(values)).unwrap();
+            let error = settings.configured_signer(entry).err().unwrap().to_string();
+            assert!(error.contains(&told), "{error}");
+        }
+        let quiet = settings(json!({"sign_messages": false})).unwrap();
+        assert!(quiet.configured_signer("x").unwrap().is_none());
+        let trusting = settings(json!({"validate_signatures": false})).unwrap();
+        assert!(trusting.configured_validator().unwrap().is_none());
+        let missing = settings(json!({"ca_cert_location": "/nonexistent/ca.crt"})).unwrap();
+        let error = missing.configured_validator().err().unwrap().to_string();
+        assert!(error.contains("/nonexistent/ca.crt"), "{error}");
+    }
+}

@@ -70,7 +70,7 @@ impl<'a> Outlet<'a> {
         };
         settings.transport.monitor = Some(monitor(name));
         let waits: Waits = config.read()?;
-        let patience = Duration::from_secs_f64(waits.post_init_sleep.max(waits.timeout).min(YEAR));
+        let patience = Duration::from_secs_f64(waits.post_init_sleep.max(waits.timeout));
         let remedy = "is the relay running there? (see --timeout)";
         let outlet = Self::open(settings, Some(patience), remedy, modname, topic)?;
         Ok(outlet)
@@ -143,6 +143,3 @@ pub(super) fn each_line(
     }
     Ok(())
 }
-
-/// The longest wait, in seconds: what is longer means for ever.
-const YEAR: f64 = 365.0 * 24.0 * 3600.0;

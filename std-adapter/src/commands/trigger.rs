@@ -157,7 +157,13 @@ fn run_command(command: &str, message: Vec<u8>, log: &Logging, name: Name) {
     if let Some(mut stdin) = child.stdin.take() {
         // It need not read it, or leave it to a process that lives on: then this thread waits, and
         // nobody for it.
-        let _ = thread::Builder::new().spawn(move || stdin.write_all(&message));
+        let writer = thread::Builder::new().spawn(move || stdin.write_all(&message));
+        if let Err(error) = writer {
+            tell(
+                name,
+                format_args!("the command was not given its message: {error}"),
+            );
+        }
     }
     let code = match child.wait() {
         Ok(status) => status.code().or(status.signal().map(|signal| -signal)),
