@@ -117,14 +117,14 @@ fn hostile_to_validators() -> Vec<(&'static str, Vec<Vec<u8>>)> {
 
 #[test]
 fn a_relay_refuses_what_is_no_message_and_goes_on() {
-    assert_refuses(&relay().start().unwrap(), hostile());
+    assert_refuses(&relay().start().unwrap(), &hostile());
 }
 
 #[test]
 fn a_signing_relay_refuses_what_is_no_message_and_goes_on() {
     let site = Site::new();
     let relay = site.signing_relay().start().unwrap();
-    assert_refuses(&relay, [hostile(), hostile_to_validators()].concat());
+    assert_refuses(&relay, &[hostile(), hostile_to_validators()].concat());
 }
 
 #[test]
@@ -136,10 +136,10 @@ fn a_gateway_refuses_what_is_no_message_and_goes_on() {
         transport: Options::default(),
     };
     let running = gateway.start().unwrap();
-    assert_refuses_from(&publisher, &running, hostile());
+    assert_refuses_from(&publisher, &running, &hostile());
 }
 
-fn assert_refuses(running: &Running, cases: Vec<(&'static str, Vec<Vec<u8>>)>) {
+fn assert_refuses(running: &Running, cases: &[(&'static str, Vec<Vec<u8>>)]) {
     assert_refuses_from(&publisher(running), running, cases);
 }
 
@@ -147,7 +147,7 @@ fn assert_refuses(running: &Running, cases: Vec<(&'static str, Vec<Vec<u8>>)>) {
 fn assert_refuses_from(
     publisher: &NativePublisher,
     running: &Running,
-    cases: Vec<(&'static str, Vec<Vec<u8>>)>,
+    cases: &[(&'static str, Vec<Vec<u8>>)],
 ) {
     let mut subscriber = subscriber(running, b"");
     meet(publisher, slice::from_mut(&mut subscriber));

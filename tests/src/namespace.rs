@@ -2,17 +2,16 @@
 
 use std::{env, path::Path, process::Command};
 
-use crate::{programs, python};
+use crate::python;
 
 /// Runs this test, by its name, again in a process that has such a network. What it needs of the
-/// network outside, Python fedmsg and our programs, is there by then.
+/// network outside, Python fedmsg, is there by then.
 #[track_caller]
 pub fn alone(name: &str, test: impl FnOnce()) {
     if is_alone() {
         return test();
     }
     python::fedmsg();
-    programs::fedmsg();
     let own = env::current_exe().unwrap();
     let namespace = |command: &[&str]| {
         let mut unshare = Command::new("unshare");

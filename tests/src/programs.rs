@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     PATIENCE, eventually,
-    namespace::is_alone,
+    namespace::{self, is_alone},
     python::{self, run, target_dir},
 };
 
@@ -26,6 +26,13 @@ pub enum Maker {
     Ours,
     /// Python fedmsg's.
     Theirs,
+}
+
+/// Runs a test in a [network of its own](namespace::alone), where our programs are too.
+#[track_caller]
+pub fn alone(name: &str, test: impl FnOnce()) {
+    fedmsg();
+    namespace::alone(name, test);
 }
 
 /// The program `fedmsg`, built when it is asked for; not in a [network of one's

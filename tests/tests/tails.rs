@@ -5,8 +5,7 @@ use std::{os::unix::process::CommandExt as _, process::Command, thread, time::Du
 use fedmsg::bus::{Context, Settings};
 use fedmsg_tests::{
     eventually,
-    namespace::alone,
-    programs::{Maker, Program, Site, fedmsg},
+    programs::{Maker, Program, Site, alone, fedmsg},
 };
 use serde_json::{Value, json};
 

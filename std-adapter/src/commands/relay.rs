@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{config::Options, daemon::Relay};
 
-/// Take messages on relay_inbound and hand them on, as they are, on relay_outbound
+/// Take messages on `relay_inbound` and hand them on, as they are, on `relay_outbound`
 ///
-/// Binds every endpoint of relay_inbound that is this machine's, and the first free one of the entry
-/// relay_outbound of endpoints. What is no message is refused, counted and logged.
+/// Binds every endpoint of `relay_inbound` that is this machine's, and the first free one of the
+/// entry `relay_outbound` of endpoints. What is no message is refused, counted and logged.
 #[derive(clap::Args)]
 #[command(after_help = format!("{SIGNALS}\n{EXIT_CODES}"))]
 pub(super) struct Args {

@@ -11,11 +11,11 @@ use crate::{
     daemon::{Keys, SigningRelay},
 };
 
-/// Take messages on relay_inbound and hand them on, signed anew, on relay_outbound
+/// Take messages on `relay_inbound` and hand them on, signed anew, on `relay_outbound`
 ///
-/// What comes signed is validated, by crypto_validate_backends and the routing policy; what is not
-/// to be believed is refused, counted and logged. What goes out is signed by crypto_backend with the
-/// entry signing_relay of certnames.
+/// What comes signed is validated, by `crypto_validate_backends` and the routing policy; what is not
+/// to be believed is refused, counted and logged. What goes out is signed by `crypto_backend` with
+/// the entry `signing_relay` of certnames.
 #[derive(clap::Args)]
 #[command(after_help = format!("{SIGNALS} SIGHUP: reads policy, backends and certname anew.\n{EXIT_CODES}"))]
 pub(super) struct Args {

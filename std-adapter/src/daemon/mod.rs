@@ -20,8 +20,7 @@
 //! service.send(b"org.example.dev.x", &[br#"{"topic": "org.example.dev.x"}"#])?;
 //! let message = consumer.recv(Duration::from_secs(10))?.ok_or("nothing came")?;
 //! assert!(message.frames.frames().eq([&b"org.example.dev.x"[..], br#"{"topic": "org.example.dev.x"}"#]));
-//! assert_eq!(relay.counters().forwarded, 1);
-//! relay.stop()?;
+//! assert_eq!(relay.stop()?.forwarded, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -1,6 +1,7 @@
 //! A daemon's sockets, and the thread that passes messages on between them.
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     net::{IpAddr, ToSocketAddrs as _},
     sync::{
@@ -319,7 +320,7 @@ fn known<'e>(key: &'static str, endpoints: &'e [Endpoint]) -> Result<&'e [Endpoi
     }
 }
 
-/// Binds an endpoint: of a host's name, every address that it has.
+/// Binds an endpoint: of a host's name, every address of it that is this machine's.
 fn bind(
     endpoint: &Endpoint,
     mut bind: impl FnMut(&Endpoint) -> Result<Endpoint, transport::Error>,
@@ -330,19 +331,26 @@ fn bind(
         }
         _ => return Ok(vec![bind(endpoint)?]),
     };
-    let addresses = (host.as_str(), port).to_socket_addrs();
-    let addresses = addresses.map_err(|source| transport::Error::Io {
+    let failed = |source| transport::Error::Io {
         doing: format!("bind {endpoint}"),
         source,
-    })?;
-    let mut bound: Vec<Endpoint> = Vec::new();
+    };
+    let addresses = (host.as_str(), port).to_socket_addrs().map_err(failed)?;
+    // Some resolvers name an address twice.
+    let addresses = BTreeSet::from_iter(addresses.map(|address| address.ip().to_string()));
+    let mut bound = Vec::new();
+    let mut elsewhere = Err(failed(ErrorKind::NotFound.into()));
     for address in addresses {
-        let endpoint = Endpoint::tcp(address.ip().to_string(), port);
-        if !bound.contains(&endpoint) {
-            bound.push(bind(&endpoint)?);
+        match bind(&Endpoint::tcp(address, port)) {
+            Ok(endpoint) => bound.push(endpoint),
+            Err(reason) if is_elsewhere(&reason) => elsewhere = Err(reason),
+            Err(reason) => return Err(reason),
         }
     }
-    Ok(bound)
+    match bound.is_empty() {
+        true => elsewhere,
+        false => Ok(bound),
+    }
 }
 
 /// Whether an endpoint is no address of this machine's.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use fedmsg_core::{crypto::Signer, message::Invalid};
+use serde_json::Value;
 
 use super::{
     Error, Refusal, Relay, Running,
@@ -87,19 +88,19 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The entry `signing_relay` of `certnames` signs, by `crypto_backend`. A [`Validator`]
-    /// validates, whatever `validate_signatures` says.
+    /// The entry `signing_relay` of `certnames` signs, by `crypto_backend`; if that is `gpg`, the
+    /// `gpg_signing_key`. A [`Validator`] validates, whatever `validate_signatures` says.
     ///
     /// # Errors
-    /// [`Error::Missing`] without that entry; [`Error::Config`]; [`Error::Crypto`].
+    /// [`Error::Missing`] without that name; [`Error::Config`]; [`Error::Crypto`].
     pub fn from_config(config: &Config) -> Result<Self, Error> {
-        let name = config
-            .get("certnames")
-            .and_then(|names| names.get("signing_relay"))
-            .and_then(|name| name.as_str())
-            .ok_or(Error::Missing {
-                key: "certnames.signing_relay",
-            })?;
+        let backend = config.get("crypto_backend").and_then(Value::as_str);
+        let key = match backend {
+            Some("gpg") => "gpg_signing_key",
+            _ => "certnames.signing_relay",
+        };
+        let name = config.query(key).and_then(Value::as_str);
+        let name = name.ok_or(Error::Missing { key })?;
         let options = ValidatorOptions {
             validate_signatures: true,
             ..config.read()?
