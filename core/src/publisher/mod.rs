@@ -62,6 +62,7 @@ struct Link<const PREFIXES: usize> {
     cursor: Cursor,
     /// How much of the record at the cursor has been sent.
     sent: usize,
+    lost: u64,
 }
 
 impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXES> {
@@ -135,6 +136,7 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             control: Control::new(),
             cursor,
             sent: 0,
+            lost: 0,
         });
         Some(free)
     }
@@ -159,6 +161,12 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     /// by their subscriptions or not.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// How many messages this connection's subscriber has lost so; 0 where there is none.
+    pub fn lost_by(&self, link: usize) -> u64 {
+        let link = self.links.get(link).and_then(Option::as_ref);
+        link.map_or(0, |link| link.lost)
     }
 
     /// Where to put bytes that a connection received; never empty while it is alive.
@@ -256,7 +264,9 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
                 }
                 Next::Record(_) => {}
             }
-            *lost += ring.advance(&mut link.cursor);
+            let passed = ring.advance(&mut link.cursor);
+            link.lost += passed;
+            *lost += passed;
         }
     }
 

@@ -109,6 +109,8 @@ pub enum Error {
     },
     /// A key or certificate could not be made: no random numbers, or a damaged key.
     Signing,
+    /// Settings that a device cannot work with.
+    Device(fedmsg_core::provision::Error),
 }
 
 impl fmt::Display for Error {
@@ -206,6 +208,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Signing => f.write_str("no random numbers, or the key cannot sign"),
+            Self::Device(error) => write!(f, "a device cannot work with this: {error}"),
         }
     }
 }
@@ -215,6 +218,7 @@ impl std::error::Error for Error {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Malformed { source, .. } => Some(source),
+            Self::Device(source) => Some(source),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@
 //! PKCS#1 v1.5 with SHA-1, which Python fedmsg speaks).
 
 pub mod ca;
+mod device;
 mod error;
 mod files;
 mod key;
@@ -13,6 +14,7 @@ mod signer;
 mod trust;
 mod x509;
 
+pub use device::DeviceSettings;
 pub use error::Error;
 pub use key::KeyKind;
 pub use scratch::Scratch;
