@@ -60,10 +60,13 @@ struct Link<const PREFIXES: usize> {
     prefixes: Prefixes<PREFIXES>,
     control: Control<32>,
     cursor: Cursor,
-    /// How much of the record at the cursor has been sent.
+    /// How much of the record at the cursor has been sent, or [`CUT_OFF`].
     sent: usize,
     lost: u64,
 }
+
+/// The record under way had to go.
+const CUT_OFF: usize = usize::MAX;
 
 impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXES> {
     /// A publisher of unsigned messages. `ring` holds the recent messages; one takes its frames'
@@ -253,10 +256,12 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
         if !link.peer.is_ready() {
             return Ok(&[]);
         }
+        if link.sent == CUT_OFF {
+            return Err(LinkError::TooSlow);
+        }
         loop {
             match ring.at(&link.cursor) {
                 Next::Empty => return Ok(&[]),
-                Next::Lost if link.sent > 0 => return Err(LinkError::TooSlow),
                 Next::Lost => {}
                 Next::Record(record) if link.sent > 0 || link.prefixes.matches(topic(record)) => {
                     let certificate = signer.map_or(&[][..], Signer::certificate_field);
@@ -267,6 +272,10 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             let passed = ring.advance(&mut link.cursor);
             link.lost += passed;
             *lost += passed;
+            if passed > 0 && link.sent > 0 {
+                link.sent = CUT_OFF;
+                return Err(LinkError::TooSlow);
+            }
         }
     }
 
@@ -287,6 +296,8 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             .ok_or(LinkError::NoLink)?;
         if link.sent == 0 && !link.control.unsent().is_empty() {
             link.control.sent(n);
+        } else if link.sent == CUT_OFF {
+            // Nothing more goes out.
         } else if let Next::Record(record) = ring.at(&link.cursor) {
             link.sent = link.sent.saturating_add(n);
             let certificate = signer.map_or(&[][..], Signer::certificate_field);

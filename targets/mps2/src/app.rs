@@ -26,9 +26,9 @@ use crate::{
     sntp::Sntp,
 };
 
-/// Bytes of recent messages, which all subscribers share: six signed readings. The certificate is
+/// Bytes of recent messages, which all subscribers share: a dozen signed readings. The certificate is
 /// not among them.
-pub const RING: usize = 2048;
+pub const RING: usize = 4096;
 
 /// What a message is encoded in: its text twice, and the signature.
 const SCRATCH: usize = 1024;
@@ -113,6 +113,8 @@ pub struct App<D> {
     sntp: Sntp,
     random: Entropy,
     line: Line,
+    /// Where messages are encoded; not on the stack, which signing needs.
+    scratch: [u8; SCRATCH],
     announced: bool,
     started: bool,
     reading_at: u64,
@@ -147,6 +149,7 @@ impl<D: Device> App<D> {
             sntp: Sntp::new(),
             random,
             line: Line::new(),
+            scratch: [0; SCRATCH],
             announced: false,
             started: false,
             reading_at: 0,
@@ -296,7 +299,7 @@ impl<D: Device> App<D> {
         if self.publisher.subscribers() == 0 {
             self.unheard += 1;
         }
-        match self.publisher.publish(&envelope, msg, &mut [0; SCRATCH]) {
+        match self.publisher.publish(&envelope, msg, &mut self.scratch) {
             Ok(()) => self.sent += 1,
             Err(error) => {
                 let _ = error;

@@ -47,6 +47,8 @@ pub fn read() -> Option<u8> {
 
 /// The receive interrupt: takes what came; without room for it, it is lost.
 pub(super) fn on_interrupt() {
+    // First: a byte that comes after the last look is to interrupt again.
+    INTERRUPT_CLEAR.write(0b10);
     while STATE.read() & 2 != 0 {
         let byte = DATA.read() as u8;
         let at = PUT.load(Ordering::Relaxed);
@@ -55,7 +57,6 @@ pub(super) fn on_interrupt() {
             PUT.store(at.wrapping_add(1), Ordering::Release);
         }
     }
-    INTERRUPT_CLEAR.write(0b10);
 }
 
 fn place(at: u32) -> &'static AtomicU8 {
