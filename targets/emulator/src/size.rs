@@ -226,7 +226,7 @@ fn run(
     image: &std::path::Path,
     count: [u64; 2],
     signed: bool,
-    subscribers: usize,
+    subscribers: u64,
 ) -> Result<Run, Error> {
     let time =
         TimeServer::start().map_err(|error| Error(format!("a server of the time: {error}")))?;
@@ -274,7 +274,7 @@ fn run(
     };
     // Until subscriptions have arrived, nothing does.
     let mut status = Value::Null;
-    while status["msg"]["subscribers"] != subscribers {
+    while number(&status, "subscribers") != Some(subscribers) {
         device.send("status")?;
         status = match first.recv_timeout(Duration::from_secs(1)) {
             Ok(message) => message,
@@ -296,8 +296,13 @@ fn run(
     let status = next("status")?;
     Ok(Run {
         instructions: counts.get(SAMPLES / 2).copied().unwrap_or_default(),
-        stack: status["msg"]["stack"].as_u64().unwrap_or_default(),
+        stack: number(&status, "stack").unwrap_or_default(),
     })
+}
+
+/// A number of a message's `msg`.
+fn number(message: &Value, name: &str) -> Option<u64> {
+    message.get("msg")?.get(name)?.as_u64()
 }
 
 /// Subscribes to everything at `address`; the bodies of what comes.

@@ -302,9 +302,8 @@ impl<D: Device> App<D> {
         match self.publisher.publish(&envelope, msg, &mut self.scratch) {
             Ok(()) => self.sent += 1,
             Err(error) => {
-                let _ = error;
                 self.failed += 1;
-                warn!("a message could not be made");
+                warn!("a message could not be made: {}", error);
             }
         }
         true

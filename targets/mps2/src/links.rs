@@ -1,7 +1,5 @@
 //! Subscribers' connections: which TCP socket is which of the publisher's links.
 
-use core::net::SocketAddrV4;
-
 use fedmsg_core::{LinkError, StreamError, provision::Bus, publisher::Publisher};
 use serde::Serialize;
 use smoltcp::phy::Device;
@@ -134,8 +132,7 @@ impl Links {
                 }
                 StreamError::Link(error) => {
                     self.counts.violations += 1;
-                    let _ = error;
-                    warn!("subscriber {=usize} broke the protocol", link);
+                    warn!("subscriber {=usize} broke the protocol: {}", link, error);
                     socket.close();
                 }
                 StreamError::Closed | StreamError::Io(_) | _ => {
@@ -209,7 +206,6 @@ impl Links {
         match self.bus {
             Bus::Listen(port) => info!("listening on port {=u16}", port),
             Bus::Connect(relay) => {
-                let relay: SocketAddrV4 = relay;
                 info!(
                     "connecting to {=[u8]}, port {=u16}",
                     relay.ip().octets(),

@@ -10,7 +10,7 @@ pub(crate) use {quiet as info, quiet as warn};
 #[cfg(not(target_os = "none"))]
 macro_rules! quiet {
     ($text:literal $(, $value:expr)* $(,)?) => {{
-        $(let _ = &$value;)*
+        let _ = ($text, $(&$value,)*);
     }};
 }
 

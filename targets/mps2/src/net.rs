@@ -175,8 +175,7 @@ impl<D: Device> Net<D> {
     pub fn ask_time(&mut self, server: SocketAddrV4, question: &[u8]) {
         let server = (IpAddress::Ipv4(*server.ip()), server.port());
         let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.time);
-        if let Err(error) = socket.send_slice(question, server) {
-            let _ = error;
+        if socket.send_slice(question, server).is_err() {
             warn!("the time server cannot be asked");
         }
     }

@@ -99,7 +99,7 @@ impl Sntp {
         let Some(seconds) = (era + seconds).checked_sub(EPOCH) else {
             return false;
         };
-        let time = seconds * 1000 + (fraction * 1000 >> 32) + round_trip / 2;
+        let time = seconds * 1000 + ((fraction * 1000) >> 32) + round_trip / 2;
         self.start = time.saturating_sub(now).max(1);
         self.asked = None;
         self.retry = FIRST_RETRY;

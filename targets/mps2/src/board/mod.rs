@@ -70,6 +70,17 @@ pub fn restart() -> ! {
     SCB::sys_reset()
 }
 
+unsafe extern "C" {
+    #[link_name = "DefaultHandler"]
+    fn on_any_interrupt();
+}
+
+/// The board's interrupts up to the last one that is used, for cortex-m-rt.
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(export_name = "__INTERRUPTS")]
+static INTERRUPTS: [unsafe extern "C" fn(); ethernet::INTERRUPT as usize + 1] =
+    [on_any_interrupt; _];
+
 #[derive(Clone, Copy)]
 struct Interrupt(u16);
 
