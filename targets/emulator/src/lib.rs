@@ -4,6 +4,7 @@
 mod device;
 pub mod image;
 pub mod size;
+pub mod symbols;
 mod time;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{Read, Write as _},
     net::{SocketAddr, SocketAddrV4, TcpStream},
+    path::Path,
     process::Command,
     sync::mpsc::{self, Receiver},
     thread,
@@ -16,7 +17,10 @@ use fedmsg_core::provision::{Bus, Identity, Provision};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind, read::elf::ElfFile32};
 use serde_json::Value;
 
-use crate::{Device, Error, HOST, Options, TimeServer, image};
+use crate::{
+    Device, Error, HOST, Options, TimeServer, image,
+    symbols::{Symbols, panic_calls},
+};
 
 /// By how much a figure may grow before [`check`] complains, in percent.
 const SLACK: u64 = 2;
@@ -57,7 +61,11 @@ pub fn measure(check: bool) -> Result<Vec<String>, Error> {
         ),
         ("static RAM, B", size(&[".data", ".bss", ".uninit"])),
     ];
-    let count = [address(&elf, "app::begin")?, address(&elf, "app::end")?];
+    let symbols = Symbols::of(&elf);
+    let count = [
+        symbols.address("fedmsg_mps2::app::begin")?,
+        symbols.address("fedmsg_mps2::app::end")?,
+    ];
     let mut stack = 0;
     for (signed, labels) in [
         (
@@ -92,6 +100,7 @@ pub fn measure(check: bool) -> Result<Vec<String>, Error> {
             Some(format!("{label}: {figure}, over the limit of {limit}"))
         })
         .collect();
+    complaints.extend(own_panics(&elf, &symbols, &path)?);
     let page = page(&figures, &parts(&elf))?;
     let file = image::root().join(FILE);
     let failed = |error| Error(format!("{FILE}: {error}"));
@@ -118,7 +127,7 @@ fn page(figures: &[(&str, u64)], parts: &[(String, u64)]) -> Result<String, Erro
     let mut page = format!(
         "# What the firmware costs\n\n\
         Written by `targets/mps2/run size`; `targets/mps2/run size --check` fails if a figure has \
-        grown by more than {SLACK} %, or is over its limit.\n\n\
+        grown by more than {SLACK} %, is over its limit, or if anything of this repository can panic.\n\n\
         Cortex-M3 (thumbv7m-none-eabi), {}, profile `firmware`, {} (board mps2-an385).\n\n\
         - Flash: vector table, code, constants. The 4 KiB of each device's own data are not in it.\n\
         - Static RAM: all that is not stack. There is no heap.\n\
@@ -182,12 +191,21 @@ fn compare(old: &str, new: &str) -> Vec<String> {
     grown.collect()
 }
 
-/// The address of the function whose name ends so.
-fn address(elf: &ElfFile32<'_>, name: &str) -> Result<u64, Error> {
-    elf.symbols()
-        .find(|symbol| demangled(symbol.name().unwrap_or_default()).ends_with(name))
-        .map(|symbol| symbol.address() & !1)
-        .ok_or_else(|| Error(format!("the image has no function {name}")))
+/// The places in this repository that can panic: there are to be none. Elsewhere there are some
+/// that the optimizer cannot rule out.
+fn own_panics(elf: &ElfFile32<'_>, symbols: &Symbols, path: &Path) -> Result<Vec<String>, Error> {
+    let calls = panic_calls(elf, symbols, path, "__rustc::rust_begin_unwind")?;
+    if calls.iter().all(|call| call.lines.is_empty()) {
+        return Err(Error(
+            "binutils' addr2line is needed to tell where a panic comes from".into(),
+        ));
+    }
+    let own = calls.iter().filter_map(|call| {
+        let line = call.lines.first()?;
+        (line.starts_with("core/") || line.starts_with("targets/"))
+            .then(|| format!("{line} can panic: {}", call.callee))
+    });
+    Ok(own.collect())
 }
 
 /// The size of each crate's functions, the largest first.
@@ -201,8 +219,14 @@ fn parts(elf: &ElfFile32<'_>) -> Vec<(String, u64)> {
         let path = name
             .trim_start_matches(['<', '&', '['])
             .trim_start_matches("mut ");
+        let is_crate = |name: &str| {
+            name.len() > 1
+                && name
+                    .chars()
+                    .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+        };
         let part = match path.split_once("::") {
-            Some((crate_name, _)) if crate_name.len() > 1 => crate_name,
+            Some((name, _)) if is_crate(name) => name,
             _ => "others",
         };
         *parts.entry(part.to_owned()).or_default() += symbol.size();
@@ -222,12 +246,7 @@ struct Run {
 }
 
 /// Runs the device with so many subscribers, and has it say something.
-fn run(
-    image: &std::path::Path,
-    count: [u64; 2],
-    signed: bool,
-    subscribers: u64,
-) -> Result<Run, Error> {
+fn run(image: &Path, count: [u64; 2], signed: bool, subscribers: u64) -> Result<Run, Error> {
     let time =
         TimeServer::start().map_err(|error| Error(format!("a server of the time: {error}")))?;
     // Of the size of a real one: 880 bytes.

@@ -79,6 +79,7 @@ pub struct Net<D> {
 
 impl<D: Device> Net<D> {
     /// Over `device`. `random` chooses sequence numbers and ports.
+    #[inline(never)]
     pub fn new(mut device: D, mac: [u8; 6], random: u64, storage: &'static mut Storage) -> Self {
         let Storage {
             sockets,
