@@ -47,7 +47,7 @@ impl Lab {
         let (ca, crl) = (dir.path().join("ca.crt"), dir.path().join("crl.pem"));
         Self {
             trust: Arc::new(Trust::load(&ca, Some(&crl)).expect("a CA and its list")),
-            time: TimeServer::start().expect("a server of the time"),
+            time: TimeServer::start(0).expect("a server of the time"),
             dir,
         }
     }

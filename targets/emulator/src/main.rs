@@ -10,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use fedmsg_emulator::{Device, Error, Options, image, size};
+use fedmsg_core::provision::{Bus, Provision};
+use fedmsg_emulator::{Device, Error, HOST, Options, TimeServer, image, size};
 
 const USAGE: &str = "usage: targets/mps2/run build | run NAME.device [PORT] | \
                      provision NAME.device IMAGE | test | size [--check]";
@@ -51,7 +52,7 @@ fn measure(check: bool) -> Result<(), Error> {
     }
 }
 
-/// Runs a device until its console ends, or it.
+/// Runs a device until its console ends, or it. Where it asks this machine for the time, it is told.
 fn run(blob: &str, port: &str) -> Result<(), Error> {
     let host_port = port
         .parse()
@@ -59,9 +60,22 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
     let dir = tempfile::tempdir().map_err(|error| Error(format!("a temporary folder: {error}")))?;
     let image = dir.path().join("image");
     provision(blob, &image)?;
-    let options = Options {
+    let bytes = fs::read(blob).map_err(|error| Error(format!("{blob}: {error}")))?;
+    let own = Provision::parse(&bytes).map_err(|error| Error(format!("{blob}: {error}")))?;
+    let mut options = Options {
         host_port,
         ..Options::default()
+    };
+    if let Bus::Listen(port) = own.bus {
+        options.guest_port = port;
+    }
+    let asked = own.time_server;
+    let _time = if *asked.ip() == HOST {
+        let port = asked.port();
+        let failed = |error| Error(format!("a time server on port {port}: {error}"));
+        Some(TimeServer::start(port).map_err(failed)?)
+    } else {
+        None
     };
     let mut device = Device::boot(&image, &options)?;
     println!("subscribers are awaited on {}", device.address());

@@ -248,7 +248,7 @@ struct Run {
 /// Runs the device with so many subscribers, and has it say something.
 fn run(image: &Path, count: [u64; 2], signed: bool, subscribers: u64) -> Result<Run, Error> {
     let time =
-        TimeServer::start().map_err(|error| Error(format!("a server of the time: {error}")))?;
+        TimeServer::start(0).map_err(|error| Error(format!("a server of the time: {error}")))?;
     // Of the size of a real one: 880 bytes.
     let certificate_field = [b'A'; 880];
     let provision = Provision {
