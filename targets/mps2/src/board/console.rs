@@ -22,8 +22,8 @@ pub(super) const INTERRUPT: u16 = 0;
 /// must not be what stops a device.
 const PATIENCE: u32 = 5_000;
 
-/// What came in and was not read yet. The program may be busy signing for as long as 40 bytes take
-/// at 115,200 baud and the clock of a real board: longer lines than that want flow control.
+/// What came in and was not read yet. Nobody reads while the program signs: of what is more than
+/// this then, the rest is lost.
 static RECEIVED: [AtomicU8; 64] = [const { AtomicU8::new(0) }; 64];
 /// How many bytes were ever put there, and how many ever read.
 static PUT: AtomicU32 = AtomicU32::new(0);
