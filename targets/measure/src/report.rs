@@ -62,7 +62,9 @@ pub(crate) fn codec_panics(build: &Build) -> Vec<String> {
 pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) -> String {
     let version = |package: &str| {
         lock.split("[[package]]")
-            .find(|entry| entry.contains(&format!("\nname = \"{package}\"\n")))
+            .filter(|entry| entry.contains(&format!("\nname = \"{package}\"\n")))
+            // The newest; hosts' parts may have an older one besides.
+            .last()
             .and_then(|entry| entry.split_once("\nversion = \""))
             .and_then(|(_, rest)| rest.split_once('"'))
             .map_or("?", |(version, _)| version)
