@@ -17,6 +17,7 @@ pub mod json;
 mod link;
 #[cfg(feature = "json")]
 pub mod message;
+pub mod provision;
 #[cfg(feature = "json")]
 pub mod publisher;
 #[cfg(feature = "json")]

@@ -270,6 +270,7 @@ fn a_slow_subscriber_loses_messages_alone_and_they_are_counted() {
     let first = *slow.seen.first().unwrap();
     assert_eq!(slow.seen, Vec::from_iter(first..100));
     assert_eq!(publisher.lost(), first);
+    assert_eq!([0, 1, 2].map(|link| publisher.lost_by(link)), [0, first, 0]);
     assert!(first > 80);
 }
 
@@ -290,10 +291,14 @@ fn a_subscriber_stuck_in_a_message_that_has_to_go_is_let_go() {
         publish(&mut publisher, i);
     }
     reader.poll();
-    assert_eq!(
-        publisher.poll(0, &mut a, 0),
-        Err(StreamError::Link(LinkError::TooSlow))
-    );
+    for _ in 0..2 {
+        assert_eq!(
+            publisher.poll(0, &mut a, 0),
+            Err(StreamError::Link(LinkError::TooSlow))
+        );
+        // The ring holds the newest three of nine.
+        assert_eq!(publisher.lost_by(0), 6);
+    }
 }
 
 #[test]

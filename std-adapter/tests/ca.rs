@@ -15,6 +15,11 @@ use std::{
     process::{Command, Output},
 };
 
+use fedmsg::crypto::FileSigner;
+use fedmsg_core::{
+    crypto::{Signer, p256::P256Signer},
+    provision::{Bus, Provision},
+};
 use tempfile::TempDir;
 
 #[test]
@@ -41,6 +46,77 @@ fn openssl_accepts_issued_certificates_and_refuses_revoked_ones() {
         assert!(openssl_verdict(ca, "one.example.org").contains("certificate revoked"));
         assert!(openssl_verdict(ca, "two").contains("certificate revoked"));
     }
+}
+
+#[test]
+fn a_device_s_file_holds_what_issue_made_and_was_told() {
+    let dir = TempDir::new().unwrap();
+    let ca = dir.path();
+    run("init", ca, &[]);
+    let device = [
+        "--device",
+        "--topic",
+        "org.example.dev.lab",
+        "--time-server",
+    ];
+    run(
+        "issue",
+        ca,
+        &[
+            &["dev-1"],
+            &device[..],
+            &["192.0.2.1:123", "--port", "9941"],
+        ]
+        .concat(),
+    );
+    run(
+        "issue",
+        ca,
+        &[
+            &["dev-2"],
+            &device[..],
+            &["192.0.2.1:123", "--relay", "192.0.2.2:9942"],
+        ]
+        .concat(),
+    );
+
+    let files = ["dev-1", "dev-2"].map(|name| fs::read(ca.join(format!("{name}.device"))).unwrap());
+    let [one, two] = files.each_ref().map(|file| Provision::parse(file).unwrap());
+    assert_eq!(one.bus, Bus::Listen(9941));
+    assert_eq!(two.bus, Bus::Connect("192.0.2.2:9942".parse().unwrap()));
+    assert_eq!(one.time_server, "192.0.2.1:123".parse().unwrap());
+    assert_eq!((one.topic, one.period_ms), ("org.example.dev.lab", 10_000));
+    assert!(one.seed != two.seed && one.mac != two.mac);
+
+    let identity = one.identity.unwrap();
+    let signer = P256Signer::new(identity.key, identity.certificate_field).unwrap();
+    let loaded = FileSigner::load(ca, "dev-1").unwrap();
+    assert_eq!(signer.certificate_field(), loaded.certificate_field());
+    let sign = |signer: &dyn Signer| {
+        let mut signature = [0; 72];
+        let len = signer.sign(&[b"message"], &mut signature).unwrap();
+        signature[..len].to_vec()
+    };
+    // The same key: signatures are deterministic.
+    assert_eq!(sign(&signer), sign(&loaded));
+
+    // Settings that are wrong leave nothing behind.
+    let args = [
+        "dev-3",
+        "--device",
+        "--topic",
+        "a b",
+        "--time-server",
+        "192.0.2.1:123",
+    ];
+    let output = fedmsg("issue", ca, &args);
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("the provisioned topic makes no sense"),
+        "{error}"
+    );
+    assert!(!ca.join("dev-3.key").exists());
 }
 
 #[test]

@@ -22,6 +22,10 @@ const ALLOWED: [&str; 13] = [
     "MIT-0",
 ];
 
+/// Packages under MPL-2.0, which asks for the source of their own files. They are in the tool that
+/// reads a device's log (`targets/emulator`), as they come, and in nothing that is handed on.
+const TOOLS: [&str; 2] = ["alterable_logger", "colored"];
+
 #[test]
 fn every_dependency_has_a_licence_that_asks_for_attribution_at_most() {
     let output = Command::new(env!("CARGO"))
@@ -38,6 +42,7 @@ fn every_dependency_has_a_licence_that_asks_for_attribution_at_most() {
     let packages = metadata["packages"].as_array().expect("a list of packages");
     let refused: Vec<_> = packages
         .iter()
+        .filter(|package| !TOOLS.iter().any(|tool| package["name"] == *tool))
         .filter(|package| !allowed(package["license"].as_str().unwrap_or("none")))
         .map(|package| {
             format!(

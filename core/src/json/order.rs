@@ -12,7 +12,7 @@
 //! An outer object moves its inner ones once more, so the worst case for a whole text has the
 //! depth as one more factor. Nothing is quadratic in the number of members.
 
-use core::cmp::Ordering;
+use core::{cmp::Ordering, mem::swap};
 
 use crate::copy::{copy, shift_down};
 
@@ -310,7 +310,15 @@ fn rotate(text: &mut [u8], starts: &mut [Word], low: usize, middle: usize, high:
 
 fn reverse_thrice<T>(items: &mut [T], low: usize, middle: usize, high: usize) {
     for range in [low..middle, middle..high, low..high] {
-        items.get_mut(range).unwrap_or_default().reverse();
+        reverse(items.get_mut(range).unwrap_or_default());
+    }
+}
+
+/// The slice's own method, but for the panic that an optimizer for size leaves in that.
+pub(super) fn reverse<T>(mut items: &mut [T]) {
+    while let [first, middle @ .., last] = items {
+        swap(first, last);
+        items = middle;
     }
 }
 

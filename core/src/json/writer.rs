@@ -7,7 +7,7 @@ use crate::copy::copy;
 
 use super::digits::Digits;
 use super::float::{Decimal, shortest};
-use super::order::{compare, sort_members};
+use super::order::{compare, reverse, sort_members};
 use super::serializer::Serializer;
 use super::string::{
     first_marked, is_plain, low_bytes, read_utf8, short_escape, specials, split_surrogates,
@@ -443,7 +443,7 @@ impl<'b> Writer<'b> {
         let (whole, index) = whole.split_at_mut_checked(self.index).unwrap_or_default();
         let (text, room) = whole.split_at_mut_checked(self.len).unwrap_or_default();
         let starts = index.as_chunks_mut().0;
-        starts.reverse();
+        reverse(starts);
         sort_members(text, starts, room)
     }
 

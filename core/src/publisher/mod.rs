@@ -60,9 +60,13 @@ struct Link<const PREFIXES: usize> {
     prefixes: Prefixes<PREFIXES>,
     control: Control<32>,
     cursor: Cursor,
-    /// How much of the record at the cursor has been sent.
+    /// How much of the record at the cursor has been sent, or [`CUT_OFF`].
     sent: usize,
+    lost: u64,
 }
+
+/// The record under way had to go.
+const CUT_OFF: usize = usize::MAX;
 
 impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXES> {
     /// A publisher of unsigned messages. `ring` holds the recent messages; one takes its frames'
@@ -135,6 +139,7 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             control: Control::new(),
             cursor,
             sent: 0,
+            lost: 0,
         });
         Some(free)
     }
@@ -165,6 +170,12 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
     /// by their subscriptions or not.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// How many messages this connection's subscriber has lost so; 0 where there is none.
+    pub fn lost_by(&self, link: usize) -> u64 {
+        let link = self.links.get(link).and_then(Option::as_ref);
+        link.map_or(0, |link| link.lost)
     }
 
     /// Where to put bytes that a connection received; never empty while it is alive.
@@ -251,10 +262,12 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
         if !link.peer.is_ready() {
             return Ok(&[]);
         }
+        if link.sent == CUT_OFF {
+            return Err(LinkError::TooSlow);
+        }
         loop {
             match ring.at(&link.cursor) {
                 Next::Empty => return Ok(&[]),
-                Next::Lost if link.sent > 0 => return Err(LinkError::TooSlow),
                 Next::Lost => {}
                 Next::Record(record) if link.sent > 0 || link.prefixes.matches(topic(record)) => {
                     let certificate = signer.map_or(&[][..], Signer::certificate_field);
@@ -262,7 +275,13 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
                 }
                 Next::Record(_) => {}
             }
-            *lost += ring.advance(&mut link.cursor);
+            let passed = ring.advance(&mut link.cursor);
+            link.lost += passed;
+            *lost += passed;
+            if passed > 0 && link.sent > 0 {
+                link.sent = CUT_OFF;
+                return Err(LinkError::TooSlow);
+            }
         }
     }
 
@@ -283,6 +302,8 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Publisher<'b, LINKS, PREFIXE
             .ok_or(LinkError::NoLink)?;
         if link.sent == 0 && !link.control.unsent().is_empty() {
             link.control.sent(n);
+        } else if link.sent == CUT_OFF {
+            // Nothing more goes out.
         } else if let Next::Record(record) = ring.at(&link.cursor) {
             link.sent = link.sent.saturating_add(n);
             let certificate = signer.map_or(&[][..], Signer::certificate_field);

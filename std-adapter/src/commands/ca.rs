@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddrV4,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -9,7 +10,8 @@ use std::{
 use clap::{Subcommand, value_parser};
 
 use super::{EXIT_CODES, Outcome, now};
-use crate::crypto::{KeyKind, ca::Ca};
+use crate::crypto::{DeviceSettings, KeyKind, ca::Ca};
+use fedmsg_core::provision::Bus;
 
 /// Make a certificate authority, issue and revoke certificates
 ///
@@ -51,6 +53,8 @@ enum Action {
         /// How many days the certificate is valid [default: 730, or as long as the CA]
         #[arg(long, value_name = "N", value_parser = days())]
         days: Option<u32>,
+        #[command(flatten)]
+        device: Device,
     },
     /// Put the certificate in NAME.crt on the revocation list, crl.pem
     Revoke {
@@ -59,6 +63,54 @@ enum Action {
         /// The sender's name
         name: String,
     },
+}
+
+/// What a device's flash is to hold.
+#[derive(clap::Args)]
+struct Device {
+    /// Make NAME.device as well: what targets/mps2/run puts into a device's flash
+    #[arg(long, conflicts_with = "rsa", requires_all = ["topic", "time_server"])]
+    device: bool,
+    /// What the device's topics begin with, such as org.example.dev.lab
+    #[arg(long, requires = "device")]
+    topic: Option<String>,
+    /// Whom the device asks for the time (SNTP; the port is mostly 123)
+    #[arg(long, value_name = "IP:PORT", requires = "device")]
+    time_server: Option<SocketAddrV4>,
+    /// The relay that the device connects to; without it, it listens
+    #[arg(long, value_name = "IP:PORT", requires = "device")]
+    relay: Option<SocketAddrV4>,
+    /// The port on which the device listens
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "device",
+        conflicts_with = "relay",
+        default_value_t = 9940
+    )]
+    port: u16,
+    /// Milliseconds between the device's readings
+    #[arg(long, value_name = "MS", requires = "device", default_value_t = 10_000)]
+    period: u32,
+    /// The device's Ethernet address [default: a random one]
+    #[arg(long, value_name = "HEX:…", requires = "device", value_parser = mac)]
+    mac: Option<[u8; 6]>,
+}
+
+impl Device {
+    fn settings(&self) -> Option<DeviceSettings> {
+        let (true, Some(topic), Some(time_server)) = (self.device, &self.topic, self.time_server)
+        else {
+            return None;
+        };
+        Some(DeviceSettings {
+            topic: topic.clone(),
+            bus: self.relay.map_or(Bus::Listen(self.port), Bus::Connect),
+            time_server,
+            period_ms: self.period,
+            mac: self.mac,
+        })
+    }
 }
 
 impl Args {
@@ -90,11 +142,17 @@ pub(super) fn run(args: &Args) -> Outcome {
             name,
             rsa,
             days,
+            device,
         } => {
-            Ca::open(dir)?.issue(name, kind(*rsa), *days, now)?;
-            ["crt", "key"]
-                .map(|ending| file(dir, name, ending))
-                .to_vec()
+            let mut endings = vec!["crt", "key"];
+            if let Some(settings) = device.settings() {
+                settings.issue(dir, name, *days, now)?;
+                endings.push("device");
+            } else {
+                Ca::open(dir)?.issue(name, kind(*rsa), *days, now)?;
+            }
+            let files = endings.iter().map(|ending| file(dir, name, ending));
+            files.collect()
         }
         Action::Revoke { dir, name } => {
             Ca::open(dir)?.revoke(name, now)?;
@@ -114,6 +172,16 @@ fn kind(rsa: bool) -> Option<KeyKind> {
 
 fn file(dir: &Path, name: &str, ending: &str) -> PathBuf {
     dir.join(format!("{name}.{ending}"))
+}
+
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|part| u8::from_str_radix(part, 16).ok())
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| "six bytes are needed, such as 02:00:00:00:00:01".to_owned())
 }
 
 fn days() -> clap::builder::RangedI64ValueParser<u32> {

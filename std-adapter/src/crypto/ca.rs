@@ -422,5 +422,5 @@ const MAX_NAME: usize = 64;
 const DAY: u64 = 24 * 60 * 60;
 /// How far in the past a validity begins, in seconds.
 const SKEW: u64 = 60 * 60;
-const PRIVATE: u32 = 0o600;
+pub(super) const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;

@@ -153,6 +153,8 @@ pub enum Error {
     },
     /// A key or certificate could not be made: no random numbers, or a damaged key.
     Signing,
+    /// Settings that a device cannot work with.
+    Device(fedmsg_core::provision::Error),
 }
 
 impl fmt::Display for Error {
@@ -281,6 +283,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Signing => f.write_str("no random numbers, or the key cannot sign"),
+            Self::Device(error) => write!(f, "a device cannot work with this: {error}"),
         }
     }
 }
@@ -293,6 +296,7 @@ impl std::error::Error for Error {
             Self::Config(source) => Some(source),
             #[cfg(feature = "gpg")]
             Self::Gpg(source) => Some(source),
+            Self::Device(source) => Some(source),
             _ => None,
         }
     }

@@ -151,9 +151,9 @@ impl Draft {
     }
 
     /// Fills the file and waits until it is on the disk.
-    pub(super) fn write(&mut self, text: &str) -> Result<(), Error> {
+    pub(super) fn write(&mut self, content: impl AsRef<[u8]>) -> Result<(), Error> {
         self.file
-            .write_all(text.as_bytes())
+            .write_all(content.as_ref())
             .and_then(|()| self.file.sync_all())
             .map_err(|source| Error::Io {
                 doing: "write",

@@ -101,6 +101,14 @@ impl PrivateKey {
         })
     }
 
+    pub(super) fn p256(&self) -> Option<&p256::SecretKey> {
+        match &self.secret {
+            Secret::P256(key) => Some(key),
+            #[cfg(feature = "x509")]
+            Secret::Rsa(_) => None,
+        }
+    }
+
     pub(super) fn to_pem(&self) -> Result<Zeroizing<String>, Error> {
         match &self.secret {
             Secret::P256(key) => key.to_pkcs8_pem(LineEnding::LF).ok(),

@@ -8,6 +8,7 @@
 #[cfg(feature = "x509")]
 mod aws_lc;
 pub mod ca;
+mod device;
 mod error;
 mod files;
 #[cfg(feature = "gpg")]
@@ -26,6 +27,7 @@ mod validator;
 mod watch;
 mod x509;
 
+pub use device::DeviceSettings;
 pub use error::Error;
 pub use key::KeyKind;
 pub use messages::{fix_datagrepper, strip_credentials};

@@ -353,7 +353,7 @@ impl Remote {
         };
         let write = || {
             let mut draft = Draft::replace(path.clone(), PUBLIC)?;
-            draft.write(&self.text())?;
+            draft.write(self.text())?;
             draft.publish()
         };
         if let Err(error) = write() {

@@ -1,6 +1,6 @@
 //! One linked image: sizes and panics out of its file, instructions and stack out of a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fedmsg_emulator::symbols::{PanicCall, Symbols, panic_calls};
 use object::read::elf::ElfFile32;
-use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SymbolKind};
+use object::{Object, ObjectSection};
 
 /// What an image costs.
 pub(crate) struct Image {
@@ -26,16 +27,6 @@ pub(crate) struct Image {
     pub(crate) panic_calls: BTreeSet<PanicCall>,
     /// The sections in the order in which they ran.
     pub(crate) sections: Vec<Section>,
-}
-
-/// A call of a function of `core` that can panic.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PanicCall {
-    /// Source lines, `file:line`, of the call and of what it was inlined into, from the inside out;
-    /// empty if binutils' addr2line is not here to tell.
-    pub(crate) lines: Vec<String>,
-    pub(crate) caller: String,
-    pub(crate) callee: String,
 }
 
 /// One counted run of something.
@@ -69,8 +60,8 @@ impl Image {
             flash: size(".text") + size(".rodata") + size(".data"),
             ram: size(".data") + size(".bss"),
             memory_functions: symbols.memory_functions(),
-            panics: symbols.panics(),
-            panic_calls: panic_calls(&elf, &symbols, path)?,
+            panics: symbols.panics(HANDLER),
+            panic_calls: panic_calls(&elf, &symbols, path, HANDLER)?,
             sections: run(path, tools, marks)?,
         })
     }
@@ -79,150 +70,6 @@ impl Image {
     pub(crate) fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)
     }
-}
-
-/// The functions of an image by address (several names can share one), names demangled.
-struct Symbols {
-    /// Address without the Thumb bit: size, names.
-    functions: BTreeMap<u64, (u64, Vec<String>)>,
-}
-
-impl Symbols {
-    fn of(elf: &ElfFile32<'_>) -> Self {
-        let mut functions = BTreeMap::new();
-        for symbol in elf
-            .symbols()
-            .filter(|symbol| symbol.kind() == SymbolKind::Text)
-        {
-            let name = format!(
-                "{:#}",
-                rustc_demangle::demangle(symbol.name().unwrap_or_default())
-            );
-            let (size, names): &mut (u64, Vec<String>) =
-                functions.entry(symbol.address() & !1).or_default();
-            *size = symbol.size().max(*size);
-            names.push(name);
-        }
-        Self { functions }
-    }
-
-    fn address(&self, name: &str) -> Result<u64, Box<dyn Error>> {
-        let found = self
-            .functions
-            .iter()
-            .find(|(_, (_, names))| names.iter().any(|n| n == name));
-        Ok(*found
-            .ok_or_else(|| format!("the image has no symbol {name}"))?
-            .0)
-    }
-
-    fn memory_functions(&self) -> u64 {
-        let is_one = |name: &String| {
-            let name = name.strip_prefix("__aeabi_").unwrap_or(name);
-            ["mem", "bcmp", "compiler_builtins::mem"]
-                .iter()
-                .any(|start| name.starts_with(start))
-        };
-        self.functions
-            .values()
-            .filter(|(_, names)| names.iter().any(is_one))
-            .map(|(size, _)| size)
-            .sum()
-    }
-
-    fn panics(&self) -> BTreeSet<String> {
-        self.functions
-            .values()
-            .flat_map(|(_, names)| names)
-            .filter(|name| name.contains("core::panicking") || *name == HANDLER)
-            .cloned()
-            .collect()
-    }
-
-    /// The function around `address`.
-    fn at(&self, address: u64) -> Option<(u64, &str)> {
-        let (start, (size, names)) = self.functions.range(..=address).next_back()?;
-        (address < start + size).then_some((*start, names.first()?))
-    }
-}
-
-/// Calls from outside `core` to functions of `core` that end in a panic.
-fn panic_calls(
-    elf: &ElfFile32<'_>,
-    symbols: &Symbols,
-    path: &Path,
-) -> Result<BTreeSet<PanicCall>, Box<dyn Error>> {
-    let mut calls = Vec::new(); // (address of the call, caller, callee)
-    let text = elf.section_by_name(".text").ok_or("no .text")?;
-    for (at, relocation) in text.relocations() {
-        let RelocationTarget::Symbol(index) = relocation.target() else {
-            continue;
-        };
-        let callee = elf.symbol_by_index(index)?.address() & !1;
-        if let (Some((caller, _)), true) = (symbols.at(at), symbols.functions.contains_key(&callee))
-        {
-            calls.push((at, caller, callee));
-        }
-    }
-    let name = |address: u64| symbols.at(address).map_or("?", |(_, name)| name);
-    let of_core = |address: u64| {
-        let name = name(address);
-        match name
-            .strip_prefix('<')
-            .and_then(|name| name.split(" as ").next())
-        {
-            // `<f64 as core::str::FromStr>::from_str`: a primitive type's methods are core's.
-            Some(implementor) => implementor.starts_with("core::") || !implementor.contains("::"),
-            None => name.starts_with("core::") || name.starts_with("__rustc::") || name == HANDLER,
-        }
-    };
-    // From the handler up, through core's own functions.
-    let mut panicking: BTreeSet<u64> = symbols.address(HANDLER).into_iter().collect();
-    loop {
-        let more: Vec<_> = calls
-            .iter()
-            .filter(|(_, caller, callee)| {
-                panicking.contains(callee) && of_core(*caller) && !panicking.contains(caller)
-            })
-            .map(|(_, caller, _)| *caller)
-            .collect();
-        if more.is_empty() {
-            break;
-        }
-        panicking.extend(more);
-    }
-    Ok(calls
-        .iter()
-        .filter(|(_, caller, callee)| panicking.contains(callee) && !of_core(*caller))
-        .map(|(at, caller, callee)| PanicCall {
-            lines: source_lines(path, *at),
-            caller: name(*caller).to_owned(),
-            callee: name(*callee).to_owned(),
-        })
-        .collect())
-}
-
-/// Where the code at `address` comes from; those lines of it that are not the standard library's.
-fn source_lines(path: &Path, address: u64) -> Vec<String> {
-    let output = Command::new("addr2line")
-        .arg("-ie")
-        .arg(path)
-        .arg(format!("{address:#x}"))
-        .output();
-    let lines = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-    let root = root.trim_end_matches("targets/measure/");
-    lines
-        .iter()
-        .flat_map(|lines| lines.lines())
-        .filter_map(|line| line.split(" (").next())
-        .filter(|line| line.contains(".rs:") && !line.ends_with('?') && !line.contains("/library/"))
-        .map(|line| match line.split_once("/registry/src/") {
-            Some((_, line)) => line.split_once('/').map_or(line, |(_, line)| line),
-            None => line.trim_start_matches(root),
-        })
-        .map(str::to_owned)
-        .collect()
 }
 
 /// Runs the image; the plugin gives instructions, the image itself stack and name.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::str::Split;
 
-use crate::image::{Image, PanicCall};
+use fedmsg_emulator::symbols::PanicCall;
+
+use crate::image::Image;
 
 /// The images, each a program in `src/bin`.
 pub(crate) const IMAGES: &[&str] = &[

@@ -1,4 +1,4 @@
-//! Every public function of `zmtp`, `json` and `message`, on input that the optimizer knows nothing
+//! Every public function of `zmtp`, `json`, `message` and `provision`, on input that the optimizer knows nothing
 //! about: what can panic is in this image. `from_slice`, which is serde-json-core's, is in `read`.
 //! It is there to be looked at; running it shows little.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -8,6 +8,7 @@ use core::hint::black_box;
 use fedmsg_core::crypto::{Refusal, SignError, Signer, Verifier};
 use fedmsg_core::json::{self, Writer};
 use fedmsg_core::message::{self, Envelope, MessageId, Text, Topic};
+use fedmsg_core::provision::Provision;
 use fedmsg_core::zmtp::command::Metadata;
 use fedmsg_core::zmtp::frame::{self, Decoded, Frame, Header};
 use fedmsg_core::zmtp::{
@@ -33,6 +34,7 @@ fn everything((out, scratch): &mut (&mut [u8; 1024], &mut [u8; 1024])) {
     peers(input, *out);
     json(input, *out);
     message(input, *out, *scratch);
+    provision(input, *out);
 }
 
 /// The parts of `zmtp` that have no state.
@@ -175,6 +177,13 @@ fn json(input: &[u8], out: &mut [u8]) {
     show(writer.value(&Any(black_box(1))));
     show(Any(black_box(2)).serialize(json::Serializer::new(&mut writer)));
     black_box((writer.position(), writer.remaining(), writer.written()));
+}
+
+fn provision(input: &[u8], out: &mut [u8]) {
+    match Provision::parse(input) {
+        Ok(provision) => show(provision.write(out)),
+        Err(error) => show::<(), _>(Err(error)),
+    }
 }
 
 fn message(input: &[u8], out: &mut [u8], scratch: &mut [u8]) {

@@ -1,0 +1,105 @@
+//! The firmware's image: built, and made one device's.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use object::{Object, ObjectSection, read::elf::ElfFile32};
+
+use crate::Error;
+
+const TARGET: &str = "thumbv7m-none-eabi";
+
+/// Where `targets/toolchain.sh` puts what it makes.
+#[must_use]
+pub fn tools() -> PathBuf {
+    target_dir().join("toolchain")
+}
+
+/// Cargo's target directory.
+#[must_use]
+pub fn target_dir() -> PathBuf {
+    let root = root();
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
+}
+
+/// The workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Makes compiler and QEMU available and builds the image; its path.
+///
+/// # Errors
+/// Where one of the two programs did not do its work; it has said why on stderr.
+pub fn build() -> Result<PathBuf, Error> {
+    let run = |command: &mut Command, what: &str| match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Error(format!("{what}: {status}"))),
+        Err(error) => Err(Error(format!("{what}: {error}"))),
+    };
+    run(
+        &mut Command::new(root().join("targets/toolchain.sh")),
+        "targets/toolchain.sh",
+    )?;
+    // In a directory of its own, for another compiler writes there.
+    let out = target_dir().join("mps2");
+    run(
+        Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args([
+                "build",
+                "--quiet",
+                "--bin",
+                "device",
+                "--profile",
+                "firmware",
+            ])
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(&out)
+            .env("RUSTC", tools().join("rustc"))
+            .env_remove("RUSTFLAGS")
+            .current_dir(root().join("targets/mps2")),
+        "cargo build of targets/mps2",
+    )?;
+    Ok(out.join(TARGET).join("firmware/device"))
+}
+
+/// Writes the image at `image` with `blob` in its provisioning section to `out`.
+///
+/// # Errors
+/// What is wrong with a file; a blob that does not fit.
+pub fn provision(image: &Path, blob: &[u8], out: &Path) -> Result<(), Error> {
+    let failed =
+        |path: &Path, error: &dyn std::fmt::Display| Error(format!("{}: {error}", path.display()));
+    let mut bytes = fs::read(image).map_err(|error| failed(image, &error))?;
+    let (start, len) = ElfFile32::<'_, object::Endianness>::parse(&*bytes)
+        .map_err(|error| failed(image, &error))?
+        .section_by_name(SECTION)
+        .and_then(|section| section.file_range())
+        .ok_or_else(|| {
+            failed(
+                image,
+                &"no section .provision; is this a firmware of targets/mps2?",
+            )
+        })?;
+    let place = usize::try_from(start)
+        .ok()
+        .zip(usize::try_from(len).ok())
+        .and_then(|(start, len)| bytes.get_mut(start..)?.get_mut(..len))
+        .ok_or_else(|| failed(image, &"it is cut off"))?;
+    place.fill(0xff);
+    place
+        .get_mut(..blob.len())
+        .ok_or_else(|| {
+            failed(
+                image,
+                &format!("has room for {len} bytes, not {}", blob.len()),
+            )
+        })?
+        .copy_from_slice(blob);
+    fs::write(out, bytes).map_err(|error| failed(out, &error))
+}
+
+const SECTION: &str = ".provision";

@@ -1,0 +1,115 @@
+//! The board: everything that knows an address. A port to another one writes this folder anew.
+//!
+//! QEMU's mps2-an385: Cortex-M3 at 25 MHz, CMSDK UART, FPGA I/O, LAN9118 Ethernet. Its memory is in
+//! `memory.x`.
+#![allow(
+    unsafe_code,
+    reason = "registers, linker symbols and interrupts are below what Rust can express"
+)]
+
+mod clock;
+pub mod console;
+mod ethernet;
+mod flash;
+mod memory;
+mod register;
+pub mod stack;
+
+use cortex_m::{
+    interrupt::InterruptNumber,
+    peripheral::{NVIC, SCB},
+};
+use cortex_m_rt::exception;
+
+pub use clock::Clock;
+pub use ethernet::Ethernet;
+pub use flash::provision;
+pub use memory::Static;
+
+use register::Register;
+
+/// The two buttons.
+const BUTTONS: Register = Register(0x4002_8008);
+
+/// Starts clock and serial line. `None` the second time.
+pub fn start() -> Option<Clock> {
+    stack::paint();
+    let core = cortex_m::Peripherals::take()?;
+    console::start();
+    for interrupt in [console::INTERRUPT, ethernet::INTERRUPT] {
+        // SAFETY: nothing here depends on an interrupt being masked.
+        unsafe { NVIC::unmask(Interrupt(interrupt)) };
+    }
+    Some(Clock::start(core.SYST))
+}
+
+/// Starts the network; `None` if the controller is not there.
+pub fn ethernet(mac: [u8; 6]) -> Option<Ethernet> {
+    Ethernet::start(mac)
+}
+
+/// Which of the two buttons are held down, a bit each.
+pub fn buttons() -> u32 {
+    BUTTONS.read() & 0b11
+}
+
+/// Sleeps until there is something to do: a millisecond has passed, or a frame or a byte has come.
+pub fn sleep() {
+    // With interrupts held back, so that none comes between the look and the sleep; it ends the
+    // sleep all the same, and is served after.
+    cortex_m::interrupt::free(|_| {
+        Ethernet::acknowledge();
+        // SAFETY: as in `start`.
+        unsafe { NVIC::unmask(Interrupt(ethernet::INTERRUPT)) };
+        cortex_m::asm::wfi();
+    });
+}
+
+/// Starts the device again.
+pub fn restart() -> ! {
+    SCB::sys_reset()
+}
+
+unsafe extern "C" {
+    #[link_name = "DefaultHandler"]
+    fn on_any_interrupt();
+}
+
+/// The board's interrupts up to the last one that is used, for cortex-m-rt.
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(export_name = "__INTERRUPTS")]
+static INTERRUPTS: [unsafe extern "C" fn(); ethernet::INTERRUPT as usize + 1] =
+    [on_any_interrupt; _];
+
+#[derive(Clone, Copy)]
+struct Interrupt(u16);
+
+// SAFETY: used with the numbers of this board's interrupts only.
+unsafe impl InterruptNumber for Interrupt {
+    fn number(self) -> u16 {
+        self.0
+    }
+}
+
+// SAFETY: allowed by cortex-m-rt for a handler of all interrupts that have none of their own.
+#[exception]
+unsafe fn DefaultHandler(number: i16) {
+    match u16::try_from(number) {
+        Ok(console::INTERRUPT) => console::on_interrupt(),
+        // It has ended the sleep, which is all that it is for. The program serves the device.
+        Ok(number) => NVIC::mask(Interrupt(number)),
+        Err(_) => restart(),
+    }
+}
+
+// SAFETY: the program ends here.
+#[exception]
+unsafe fn HardFault(_: &cortex_m_rt::ExceptionFrame) -> ! {
+    restart()
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    defmt::error!("panicked; starting again");
+    restart()
+}
