@@ -1,15 +1,22 @@
-//! The firmware of `targets/mps2` on a host: [`image`] builds and provisions it, [`Device`] runs it
-//! in QEMU, [`TimeServer`] tells it the time, [`size`] says what it costs. For `targets/mps2/run` and for tests.
+//! The firmware of `targets/mps2` on a host, with feature `device`: `image` builds and provisions it,
+//! `Device` runs it in QEMU, `TimeServer` tells it the time, `size` says what it costs. For
+//! `targets/mps2/run` and for tests. Without: [`symbols`] of an image, for `targets/measure` too.
 
+#[cfg(feature = "device")]
 mod device;
+#[cfg(feature = "device")]
 pub mod image;
+#[cfg(feature = "device")]
 pub mod size;
 pub mod symbols;
+#[cfg(feature = "device")]
 mod time;
 
 use std::fmt;
 
+#[cfg(feature = "device")]
 pub use device::{Device, HOST, Options};
+#[cfg(feature = "device")]
 pub use time::TimeServer;
 
 /// What went wrong, in one line.

@@ -1,6 +1,15 @@
 //! The firmware of `targets/mps2` in QEMU, among real peers. `targets/mps2/run test` runs it:
 //! compiler and emulator are large, and made available at the first use.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs,
+    reason = "a test"
+)]
+
 use std::{
     collections::{HashSet, VecDeque},
     fs,
