@@ -12,7 +12,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Child, ChildStdout, Command, Output, Stdio},
     thread,
@@ -390,6 +390,18 @@ fn the_configuration_names_the_certificate_that_signs() {
         let certificate: String = serde_json::from_str(&certificate).unwrap();
         assert_eq!(message["certificate"], certificate);
     }
+    // A key that others can read is told of.
+    let key = Path::new(&pki).join("shell-host.key");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    config("");
+    let output = site.run("fedmsg-logger", &["--message", "x"], "");
+    let warning = "fedmsg-logger: warning: everybody on this machine can read the private key";
+    assert_ended(&output, 0, warning);
+    next(&mut relay);
+    // Who is mute sends nothing.
+    config("mute = true");
+    assert_ended(&site.run("fedmsg-logger", &["--message", "x"], ""), 0, "");
+    config("");
     let output = site.run(
         "fedmsg-logger",
         &["--message", "x", "--cert-prefix", "none"],

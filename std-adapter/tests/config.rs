@@ -670,8 +670,40 @@ fn the_command_shows_keys_as_the_peers_does() {
 fn the_command_checks_everything_at_once() {
     let dir = places();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("etc/b.toml", "validate_signatures = false");
     let (code, out, err) = fedmsg_config(dir.path(), &[], &["--check"]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+
+    let nothing = TempDir::new().unwrap();
+    for place in ["etc", "home", "work"] {
+        fs::create_dir(nothing.path().join(place)).unwrap();
+    }
+    let (code, out, err) = fedmsg_config(nothing.path(), &[], &["--check"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("warning: no file says anything: "), "{out}");
+
+    for (text, expected) in [
+        (
+            "relay_inbound = 'tcp://127.0.0.1'",
+            "error: endpoints of 'relay_inbound': endpoint 'tcp://127.0.0.1': the port is missing",
+        ),
+        (
+            "ca_cert_location = 'nowhere/ca.crt'",
+            "warning: no message could be validated: cannot read nowhere/ca.crt: ",
+        ),
+        (
+            "crypto_validate_backends = ['rsa']",
+            "warning: no message could be validated: crypto_validate_backends: there is no backend",
+        ),
+    ] {
+        write("etc/b.toml", text);
+        let (code, out, err) = fedmsg_config(dir.path(), &[], &["--check"]);
+        assert_eq!(
+            (code == 1, err.as_str()),
+            (expected.starts_with("error"), "")
+        );
+        assert!(out.starts_with(expected), "{out}");
+    }
 
     write("etc/b.toml", "timeout = 'soon'\nenvironmet = 'x'\n");
     write("work/fedmsg.d/a.py", "config = 1 / 0");

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use serde_json::Value;
 use super::{EXIT_CODES, Outcome};
 use crate::{
     bus::connectable,
-    config,
+    config::Loader,
     encoding::pretty_dumps,
     transport::{Endpoint, Options, Subscriber as _, Transport as _, native::Native},
 };
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// The name of a producer that must be there; may be given several times
     #[arg(long, short, value_name = "NAME")]
     producer: Vec<String>,
+    /// Read this configuration, and none of the usual places
+    #[arg(long, value_name = "FILE")]
+    config_filename: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -42,7 +46,11 @@ pub(super) fn run(args: &Args) -> Outcome {
         writeln!(io::stderr(), "Error: {why}")?;
         Ok(ExitCode::FAILURE)
     };
-    let config = config::current()?;
+    let loader = Loader {
+        files: args.config_filename.clone().into_iter().collect(),
+        ..Loader::default()
+    };
+    let config = loader.load()?;
     let Some(endpoint) = config.get(SOCKET).and_then(Value::as_str) else {
         return failed(&format!(
             "No monitoring endpoint has been configured: please set \"{SOCKET}\""

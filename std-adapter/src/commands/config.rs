@@ -12,7 +12,11 @@ use std::{
 use serde_json::Value;
 
 use super::{EXIT_CODES, Outcome, exit_code};
-use crate::config::{Config, Loader, Logging};
+use crate::{
+    bus::Settings,
+    config::{Config, Loader, Logging, Origin},
+    crypto::Validator,
+};
 
 /// Show, check or convert the configuration
 ///
@@ -50,14 +54,16 @@ pub(super) fn run(args: &Args) -> Outcome {
     };
     let mut out = io::stdout().lock();
     if args.check {
-        let (config, mut errors) = loader.check();
+        let (config, errors) = loader.check();
+        let mut errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
         if errors.is_empty() {
-            errors.extend(Logging::from_config(&config).err());
+            use_it(&config, &mut errors, &mut warnings);
         }
         for error in &errors {
             writeln!(out, "error: {error}")?;
         }
-        for warning in config.warnings() {
+        for warning in &warnings {
             writeln!(out, "warning: {warning}")?;
         }
         return Ok(exit_code(errors.is_empty()));
@@ -103,6 +109,24 @@ pub(super) fn run(args: &Args) -> Outcome {
         Some(other) => writeln!(out, "{}", pretty(other, ""))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries what programs make of the configuration.
+fn use_it(config: &Config, errors: &mut Vec<String>, warnings: &mut Vec<String>) {
+    errors.extend(Logging::from_config(config).err().map(|e| e.to_string()));
+    errors.extend(Settings::from_config(config).err().map(|e| e.to_string()));
+    if config
+        .origins()
+        .all(|(_, origin)| *origin == Origin::Default)
+    {
+        let nowhere = "no file says anything: looked in /etc/fedmsg.d (or what FEDMSG_CONFIG names), \
+                       ~/.fedmsg.d and ./fedmsg.d";
+        warnings.push(nowhere.to_owned());
+    } else if config.get("validate_signatures") == Some(&Value::Bool(true)) {
+        // A host that only publishes needs no CA.
+        let failed = Validator::from_config(config).err();
+        warnings.extend(failed.map(|error| format!("no message could be validated: {error}")));
+    }
 }
 
 fn origins(out: &mut impl io::Write, config: &Config, query: Option<&str>) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::{
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use super::{Name, tell};
 use crate::config::{Config, Logging, Stream};
 
 /// Writes what this program logs, from now on, as the configuration says.
@@ -17,6 +18,35 @@ pub(super) fn start(config: &Config) -> Result<(), Box<dyn Error>> {
     log::set_max_level(LevelFilter::Debug);
     Ok(())
 }
+
+/// Tells on standard error, from now on, what the library warns of: a key that everybody can read, a
+/// revocation list that cannot be read any more.
+pub(super) fn tell_warnings(name: Name) {
+    // There may be a logger already, which then has them.
+    if log::set_boxed_logger(Box::new(Warnings(name))).is_ok() {
+        log::set_max_level(LevelFilter::Warn);
+    }
+}
+
+struct Warnings(Name);
+
+impl Log for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // A refused message is told of by the command, with its topic.
+        let target = metadata.target();
+        metadata.level() <= Level::Warn && target.starts_with("fedmsg") && target != REFUSALS
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            tell(self.0, format_args!("warning: {}", record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+const REFUSALS: &str = "fedmsg::crypto::refusals";
 
 struct Lines(Logging);
 

@@ -251,6 +251,7 @@ fn listener(config: &Config, name: Name) -> Result<Settings, bus::Error> {
         ..Settings::from_config(config)?
     };
     settings.transport.monitor = Some(attach::monitor(name));
+    logging::tell_warnings(name);
     Ok(settings)
 }
 

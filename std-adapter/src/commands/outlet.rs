@@ -10,6 +10,7 @@ use fedmsg_core::{
 use super::{
     Name,
     attach::monitor,
+    logging,
     texts::{MAX_TEXT, read_line},
 };
 use crate::{
@@ -69,10 +70,13 @@ impl<'a> Outlet<'a> {
             ..Settings::from_config(config)?
         };
         settings.transport.monitor = Some(monitor(name));
+        logging::tell_warnings(name);
         let waits: Waits = config.read()?;
         let patience = Duration::from_secs_f64(waits.post_init_sleep.max(waits.timeout));
+        // Who is mute sends nothing, and needs nobody.
+        let patience = (!settings.mute).then_some(patience);
         let remedy = "is the relay running there? (see --timeout)";
-        let outlet = Self::open(settings, Some(patience), remedy, modname, topic)?;
+        let outlet = Self::open(settings, patience, remedy, modname, topic)?;
         Ok(outlet)
     }
 

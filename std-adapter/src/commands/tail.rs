@@ -260,7 +260,8 @@ impl<'a> Out<'a> {
         }
         let mut escaped = String::new();
         for c in text.chars() {
-            match c.is_control() && !matches!(c, '\n' | '\t') {
+            // Of a new line somebody could make a whole message.
+            match c.is_control() && c != '\t' {
                 true => escaped.extend(c.escape_default()),
                 false => escaped.push(c),
             }
