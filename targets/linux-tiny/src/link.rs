@@ -183,7 +183,7 @@ impl<'b> Link<'b> {
         match (self.cut_off, self.publisher.lost()) {
             (0, 0) => Ok(()),
             (cut_off, lost) => Err(format!(
-                "subscribers were too slow: {cut_off} cut off, {lost} messages lost by others"
+                "subscribers were too slow: {cut_off} cut off, {lost} messages lost"
             )),
         }
     }
