@@ -16,6 +16,7 @@ use crate::{
     bus::Settings,
     config::{Config, Loader, Logging, Origin},
     crypto::Validator,
+    encoding::{Tree, dumps, pretty_dumps, python},
 };
 
 /// Show, check or convert the configuration
@@ -92,21 +93,15 @@ pub(super) fn run(args: &Args) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     match found.flatten() {
-        None => writeln!(
-            out,
-            "{}",
-            pretty(&Value::Object(config.values().clone()), "")
-        )?,
+        None => writeln!(out, "{}", pretty_dumps(config.values())?)?,
         Some(Value::String(text)) => writeln!(out, "{text}")?,
         Some(Value::Array(list)) => {
             for element in list {
-                match element {
-                    Value::String(text) => writeln!(out, "{text}")?,
-                    other => writeln!(out, "{}", repr(other))?,
-                }
+                let text = dumps(element)?;
+                writeln!(out, "{}", python::str(&Tree::read(text.as_bytes())?))?;
             }
         }
-        Some(other) => writeln!(out, "{}", pretty(other, ""))?,
+        Some(other) => writeln!(out, "{}", pretty_dumps(other)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,84 +134,4 @@ fn origins(out: &mut impl io::Write, config: &Config, query: Option<&str>) -> io
         }
     }
     Ok(())
-}
-
-/// As Python's `json.dumps(value, indent=2)`.
-fn pretty(value: &Value, indent: &str) -> String {
-    let deeper = format!("{indent}  ");
-    let (parts, [open, close]): (Vec<_>, _) = match value {
-        Value::Array(list) => (
-            list.iter().map(|inner| pretty(inner, &deeper)).collect(),
-            ["[", "]"],
-        ),
-        Value::Object(dict) => (
-            dict.iter()
-                .map(|(key, inner)| {
-                    let key = scalar(&Value::from(key.as_str()));
-                    format!("{key}: {}", pretty(inner, &deeper))
-                })
-                .collect(),
-            ["{", "}"],
-        ),
-        value => return scalar(value),
-    };
-    if parts.is_empty() {
-        return format!("{open}{close}");
-    }
-    let parts = parts.join(&format!(",\n{deeper}"));
-    format!("{open}\n{deeper}{parts}\n{indent}{close}")
-}
-
-/// As Python's `json.dumps`, for what is no list and no dictionary.
-fn scalar(value: &Value) -> String {
-    // A character of a text takes six at most.
-    let length = value.as_str().map_or(0, str::len);
-    let mut text = vec![0; 6 * length + 64];
-    let length = fedmsg_core::json::to_slice(value, &mut text).unwrap_or_default();
-    text.truncate(length);
-    // Canonical JSON is ASCII.
-    String::from_utf8(text).unwrap_or_default()
-}
-
-/// As Python's `repr`.
-fn repr(value: &Value) -> String {
-    let parts = |parts: Vec<String>| parts.join(", ");
-    match value {
-        Value::Null => "None".to_owned(),
-        Value::Bool(true) => "True".to_owned(),
-        Value::Bool(false) => "False".to_owned(),
-        Value::Number(_) => scalar(value),
-        Value::String(text) => repr_text(text),
-        Value::Array(list) => format!("[{}]", parts(list.iter().map(repr).collect())),
-        Value::Object(dict) => {
-            let members = dict.iter();
-            let members =
-                members.map(|(key, inner)| format!("{}: {}", repr_text(key), repr(inner)));
-            format!("{{{}}}", parts(members.collect()))
-        }
-    }
-}
-
-fn repr_text(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
-    let mut repr = String::from(quote);
-    for character in text.chars() {
-        match character {
-            '\n' => repr.push_str(r"\n"),
-            '\r' => repr.push_str(r"\r"),
-            '\t' => repr.push_str(r"\t"),
-            '\\' => repr.push_str(r"\\"),
-            character if character == quote => repr.extend(['\\', quote]),
-            character if character.is_control() => {
-                repr.push_str(&format!(r"\x{:02x}", u32::from(character)));
-            }
-            character => repr.push(character),
-        }
-    }
-    repr.push(quote);
-    repr
 }
