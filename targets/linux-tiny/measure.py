@@ -61,7 +61,8 @@ for line in sys.argv[1:] or map(str.strip, sys.stdin):
 topic = ["--topic", "lab"]
 tiny = [*topic, "--relay", ENDPOINT]
 full = [FULL, "publish", *topic, "--endpoint", ENDPOINT]
-logger = [f"{VENV}/bin/fedmsg-logger", *topic, "--config-filename", config]
+# By the interpreter: what is in the script's first line is where the environment was made.
+logger = [f"{VENV}/bin/python", f"{VENV}/bin/fedmsg-logger", *topic, "--config-filename", config]
 python = [f"{VENV}/bin/python", "-W", "ignore", "-c", SCRIPT]
 # What to call it, how it is run, how it is told a message.
 PROGRAMS = [
