@@ -28,6 +28,8 @@ pub use memory::Static;
 
 use register::Register;
 
+use crate::author::Senses;
+
 /// The two buttons.
 const BUTTONS: Register = Register(0x4002_8008);
 
@@ -48,8 +50,14 @@ pub fn ethernet(mac: [u8; 6]) -> Option<Ethernet> {
     Ethernet::start(mac)
 }
 
+/// What it can tell.
+pub const SENSES: Senses = Senses {
+    buttons,
+    stack: stack::deepest,
+};
+
 /// Which of the two buttons are held down, a bit each.
-pub fn buttons() -> u32 {
+fn buttons() -> u32 {
     BUTTONS.read() & 0b11
 }
 

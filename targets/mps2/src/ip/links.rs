@@ -1,14 +1,16 @@
 //! Subscribers' connections: which TCP socket is which of the publisher's links.
 
 use fedmsg_core::{LinkError, StreamError, provision::Bus, publisher::Publisher};
-use serde::Serialize;
 use smoltcp::phy::Device;
 
-use crate::{
+use super::{
     SUBSCRIBERS,
+    net::{Net, SOCKETS},
+};
+use crate::{
     entropy::Entropy,
     log::{info, warn},
-    net::{Net, SOCKETS},
+    transport::Counts,
 };
 
 /// How many milliseconds a connection that we end has for its last words.
@@ -40,19 +42,6 @@ enum Slot {
     },
 }
 
-/// What became of connections since the start.
-#[derive(Clone, Copy, Default, Serialize)]
-pub struct Counts {
-    /// Accepted, or reached.
-    pub opened: u32,
-    /// Turned away, because all links were in use.
-    pub refused: u32,
-    /// Ended by us, because the peer broke the protocol, or a limit.
-    pub violations: u32,
-    /// Ended by us, because the peer was too slow for the message under way.
-    pub too_slow: u32,
-}
-
 impl Links {
     /// No connection yet.
     #[must_use]
@@ -75,14 +64,6 @@ impl Links {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
-    }
-
-    /// The link of each socket that has one.
-    pub fn open(&self) -> impl Iterator<Item = usize> {
-        self.slots.iter().filter_map(|slot| match slot {
-            Slot::Open(link) => Some(*link),
-            _ => None,
-        })
     }
 
     /// Moves what there is to move; whether there is more at once.
@@ -198,20 +179,6 @@ impl Links {
                 *slot = Slot::Free;
             }
             Slot::Closing { .. } => {}
-        }
-    }
-
-    /// What is to be logged once the first address is there.
-    pub fn announce(&self) {
-        match self.bus {
-            Bus::Listen(port) => info!("listening on port {=u16}", port),
-            Bus::Connect(relay) => {
-                info!(
-                    "connecting to {=[u8]}, port {=u16}",
-                    relay.ip().octets(),
-                    relay.port()
-                );
-            }
         }
     }
 }
