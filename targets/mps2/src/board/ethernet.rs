@@ -7,6 +7,7 @@ use smoltcp::{
 };
 
 use super::register::Register;
+use crate::ip::net::Cable;
 
 const BASE: usize = 0x4020_0000;
 const RX_DATA: Register = Register(BASE);
@@ -27,15 +28,29 @@ const TX_LEVEL: Register = Register(BASE + 0x80);
 const MAC_COMMAND: Register = Register(BASE + 0xa4);
 const MAC_DATA: Register = Register(BASE + 0xa8);
 
+/// Bit of the command: reads.
+const READ: u32 = 1 << 30;
+
 const MAC_CONTROL: u32 = 1;
 const MAC_ADDRESS_HIGH: u32 = 2;
 const MAC_ADDRESS_LOW: u32 = 3;
+/// The PHY's registers are reached through these two.
+const PHY_COMMAND: u32 = 6;
+const PHY_DATA: u32 = 7;
+
+/// Reading it ends the PHY's interrupt.
+const PHY_INTERRUPT_SOURCE: u32 = 29;
+const PHY_INTERRUPT_MASK: u32 = 30;
+/// Bit of these two: the link is there, its speed agreed on.
+const NEGOTIATED: u32 = 1 << 6;
 
 /// Its interrupt: a frame has come.
 pub(super) const INTERRUPT: u16 = 13;
 
 /// Bit of the interrupt registers: more frames have come than `FIFO_LEVEL` says.
 const RX_STATUS_LEVEL: u32 = 1 << 3;
+/// Bit of the interrupt status, to be looked at: the PHY has an interrupt.
+const PHY_STATUS: u32 = 1 << 18;
 
 /// The largest frame, without its checksum.
 const FRAME: usize = 1514;
@@ -63,6 +78,8 @@ impl Ethernet {
         write_mac(MAC_ADDRESS_HIGH, u16::from_le_bytes([e, f]).into())?;
         write_mac(MAC_ADDRESS_LOW, u32::from_le_bytes([a, b, c, d]))?;
         write_mac(MAC_CONTROL, 1 << 20 | 1 << 3 | 1 << 2)?; // full duplex, send, receive
+        write_mac(PHY_DATA, NEGOTIATED)?;
+        command_phy(PHY_INTERRUPT_MASK << 6 | 1 << 1)?;
         FIFO_LEVEL.write(0);
         INTERRUPT_CONFIG.write(1 << 8 | 1 << 4 | 1); // on, active high, push-pull
         INTERRUPT_ENABLE.write(RX_STATUS_LEVEL);
@@ -81,8 +98,26 @@ fn wait(mut done: impl FnMut() -> bool) -> Option<()> {
 
 fn write_mac(register: u32, value: u32) -> Option<()> {
     MAC_DATA.write(value);
-    MAC_COMMAND.write(1 << 31 | register);
+    command_mac(register)
+}
+
+/// Writes one of the MAC's registers from `MAC_DATA`, or reads it to there.
+fn command_mac(command: u32) -> Option<()> {
+    MAC_COMMAND.write(1 << 31 | command);
     wait(|| MAC_COMMAND.read() >> 31 == 0)
+}
+
+/// Writes a register of the controller's own PHY from `PHY_DATA`, or reads it to there.
+fn command_phy(command: u32) -> Option<()> {
+    write_mac(PHY_COMMAND, 1 << 11 | command | 1)?;
+    wait(|| command_mac(READ | PHY_COMMAND).is_some() && MAC_DATA.read() & 1 == 0)
+}
+
+impl Cable for Ethernet {
+    fn was_plugged_in(&mut self) -> bool {
+        INTERRUPT_STATUS.read() & PHY_STATUS != 0
+            && command_phy(PHY_INTERRUPT_SOURCE << 6).is_some()
+    }
 }
 
 impl phy::Device for Ethernet {

@@ -1,11 +1,10 @@
 //! Subscribers' connections: which TCP socket is which of the publisher's links.
 
 use fedmsg_core::{LinkError, StreamError, provision::Bus, publisher::Publisher};
-use smoltcp::phy::Device;
 
 use super::{
     SUBSCRIBERS,
-    net::{Net, SOCKETS},
+    net::{Cable, Net, SOCKETS},
 };
 use crate::{
     entropy::Entropy,
@@ -67,7 +66,7 @@ impl Links {
     }
 
     /// Moves what there is to move; whether there is more at once.
-    pub fn poll<D: Device>(
+    pub fn poll<D: Cable>(
         &mut self,
         net: &mut Net<D>,
         publisher: &mut Publisher<'_, SUBSCRIBERS>,
@@ -83,7 +82,7 @@ impl Links {
     }
 
     /// Moves the open connections' bytes; whether there is more at once.
-    pub fn serve<D: Device>(
+    pub fn serve<D: Cable>(
         &mut self,
         net: &mut Net<D>,
         publisher: &mut Publisher<'_, SUBSCRIBERS>,
@@ -129,7 +128,7 @@ impl Links {
     }
 
     /// Looks at a socket that is no link.
-    fn admit<D: Device>(
+    fn admit<D: Cable>(
         &mut self,
         number: usize,
         net: &mut Net<D>,

@@ -9,7 +9,6 @@ use fedmsg_core::{
     provision::{Bus, Provision},
     publisher::Publisher,
 };
-use smoltcp::phy::Device;
 
 use crate::{
     entropy::Entropy,
@@ -18,7 +17,7 @@ use crate::{
 };
 
 use links::Links;
-use net::{Net, Storage};
+use net::{Cable, Net, Storage};
 use sntp::Sntp;
 
 /// How many subscribers there may be at once.
@@ -34,7 +33,7 @@ pub struct Ip<D> {
     announced: bool,
 }
 
-impl<D: Device> Ip<D> {
+impl<D: Cable> Ip<D> {
     /// As provisioned, over `device`.
     pub fn new(
         provision: &Provision<'_>,
@@ -81,7 +80,7 @@ impl<D: Device> Ip<D> {
     }
 }
 
-impl<D: Device> Transport<SUBSCRIBERS> for Ip<D> {
+impl<D: Cable> Transport<SUBSCRIBERS> for Ip<D> {
     fn poll(
         &mut self,
         publisher: &mut Publisher<'_, SUBSCRIBERS>,

@@ -34,6 +34,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// After which silence it is asked for a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// How long an address stays ours after the cable was out, if no server confirms it: about as long as
+/// leases that are short. What is left of this one, smoltcp forgets.
+const UNCONFIRMED: Duration = Duration::from_secs(3600);
+
+const NEVER: Instant = Instant::from_micros_const(i64::MAX);
+
 /// Our port for asking the time; any that is not the bus's.
 const TIME_PORT: u16 = 49_123;
 
@@ -65,6 +71,13 @@ impl Default for Storage {
     }
 }
 
+/// An Ethernet controller that sees its cable.
+pub trait Cable: Device {
+    /// Whether the cable was plugged in, or came to life at the other end, since the last look; looked
+    /// at with every poll.
+    fn was_plugged_in(&mut self) -> bool;
+}
+
 /// The network.
 pub struct Net<D> {
     device: D,
@@ -72,10 +85,12 @@ pub struct Net<D> {
     sockets: SocketSet<'static>,
     tcp: [SocketHandle; SOCKETS],
     dhcp: SocketHandle,
+    /// When the address is given up, if no server confirms it.
+    unconfirmed: Instant,
     time: SocketHandle,
 }
 
-impl<D: Device> Net<D> {
+impl<D: Cable> Net<D> {
     /// Over `device`. `random` chooses sequence numbers and ports.
     #[inline(never)]
     pub fn new(mut device: D, mac: [u8; 6], random: u64, storage: &'static mut Storage) -> Self {
@@ -117,6 +132,7 @@ impl<D: Device> Net<D> {
             sockets,
             tcp,
             dhcp,
+            unconfirmed: NEVER,
             time,
         }
     }
@@ -128,28 +144,34 @@ impl<D: Device> Net<D> {
             .interface
             .poll(now, &mut self.device, &mut self.sockets);
         let dhcp = self.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp);
+        let was_plugged_in = self.device.was_plugged_in();
+        if was_plugged_in {
+            // It may lead to another network now: a server is to say.
+            dhcp.reset();
+            self.unconfirmed = now + UNCONFIRMED;
+        }
         match dhcp.poll() {
-            None => {}
+            // Until then, mostly to hear the same again, the address and its connections stay.
+            _ if was_plugged_in => {}
+            None if now < self.unconfirmed => {}
             Some(dhcpv4::Event::Configured(config)) => {
                 let (address, router) = (config.address, config.router);
                 self.set_address(Some(address), router);
             }
-            Some(dhcpv4::Event::Deconfigured) => self.set_address(None, None),
+            None | Some(dhcpv4::Event::Deconfigured) => self.set_address(None, None),
         }
         moved == PollResult::SocketStateChanged
     }
 
-    /// Takes a lease, a renewed one, or the loss of one. Connections of an address that is no
-    /// longer ours end.
+    /// Takes a lease, a renewed one, or the loss of one. smoltcp ends the connections of an address
+    /// that is no longer ours.
     fn set_address(&mut self, address: Option<Ipv4Cidr>, router: Option<Ipv4Addr>) {
+        self.unconfirmed = NEVER;
         let new = address.map(IpCidr::Ipv4);
         if new.as_ref() != self.interface.ip_addrs().first() {
             match address {
                 Some(address) => info!("address {=[u8]}", address.address().octets()),
                 None => warn!("no address any more"),
-            }
-            for handle in self.tcp {
-                self.sockets.get_mut::<tcp::Socket<'_>>(handle).abort();
             }
         }
         self.interface.update_ip_addrs(|addresses| {
