@@ -36,7 +36,8 @@ pub fn alone(name: &str, test: impl FnOnce()) {
         ),
     }
     let own: &Path = &own;
-    let output = namespace(&[own.to_str().unwrap(), "--exact", name, "--nocapture"]).unwrap();
+    let test = ["--exact", name, "--include-ignored", "--nocapture"];
+    let output = namespace(&[&[own.to_str().unwrap()], &test[..]].concat()).unwrap();
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
     assert!(
