@@ -1,6 +1,7 @@
 //! A device in QEMU: its console, its network's link, its log.
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
@@ -21,6 +22,10 @@ use crate::{Error, image};
 /// How to run a device.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What it is.
+    pub board: Board,
+    /// Whether there is another network to [move](Device::move_cable) to.
+    pub elsewhere: bool,
     /// The port that the device listens on.
     pub guest_port: u16,
     /// The port of this machine's loopback interface that leads there; 0 for any that is free.
@@ -32,11 +37,22 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            board: Board::An385,
+            elsewhere: false,
             guest_port: 9940,
             host_port: 0,
             count: None,
         }
     }
+}
+
+/// A board of QEMU's; the image is the same.
+#[derive(Clone, Copy, Debug)]
+pub enum Board {
+    /// `mps2-an385`: Cortex-M3.
+    An385,
+    /// `mps2-an386`: Cortex-M4.
+    An386,
 }
 
 /// A device that runs. Ends when dropped.
@@ -47,7 +63,8 @@ pub struct Device {
     monitor: Monitor,
     log: Receiver<String>,
     counts: Receiver<u64>,
-    address: SocketAddr,
+    /// Here, and elsewhere if there is that.
+    ports: VecDeque<u16>,
     /// Holds the monitor's socket.
     _dir: TempDir,
 }
@@ -75,14 +92,18 @@ impl Device {
         let tools = image::tools();
         let mut command = Command::new(tools.join("qemu-system-arm"));
         command
-            .args(["-M", "mps2-an385", "-display", "none", "-monitor", "none"])
-            .args(["-serial", "stdio", "-kernel"])
+            .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .arg("-M")
+            .arg(match options.board {
+                Board::An385 => "mps2-an385",
+                Board::An386 => "mps2-an386",
+            })
+            .arg("-kernel")
             .arg(image)
-            .arg("-nic")
-            .arg(format!(
-                "user,id=net,model=lan9118,hostfwd=tcp:127.0.0.1:{}-:{}",
-                options.host_port, options.guest_port
-            ))
+            .args(["-net", "nic,model=lan9118,netdev=cable"])
+            .args(networks(options))
+            // Not before all is as it is to be.
+            .arg("-S")
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", monitor.display()))
             .stdin(Stdio::piped())
@@ -121,23 +142,30 @@ impl Device {
             console,
             log,
             counts,
-            address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into(),
+            ports: VecDeque::new(),
             _dir: dir,
         };
-        let network = device.monitor.ask("info usernet")?;
-        let port = network
+        let networks = device.monitor.ask("info usernet")?;
+        device.ports = networks
             .lines()
             .filter_map(|line| line.split_once("127.0.0.1 "))
-            .find_map(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
-            .ok_or_else(|| failed("QEMU does not forward a port", &network))?;
-        device.address.set_port(port);
+            .filter_map(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+            .collect();
+        if device.ports.len() != 1 + usize::from(options.elsewhere) {
+            return Err(failed("QEMU forwards other ports", &networks));
+        }
+        if options.elsewhere {
+            device.monitor.ask("set_link elsewhere off")?;
+        }
+        device.monitor.ask("cont")?;
         Ok(device)
     }
 
-    /// Where this machine reaches the device's port.
+    /// Where this machine reaches the device's port, in the network where it is.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let port = self.ports.front().copied().unwrap_or_default();
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()
     }
 
     /// The next line of its log, if one comes in time.
@@ -196,7 +224,25 @@ impl Device {
     /// Where QEMU does not answer.
     pub fn set_link(&mut self, up: bool) -> Result<(), Error> {
         let link = if up { "on" } else { "off" };
-        self.monitor.ask(&format!("set_link net {link}")).map(drop)
+        self.monitor
+            .ask(&format!("set_link cable {link}"))
+            .map(drop)
+    }
+
+    /// Pulls the network's cable out, and plugs it in [elsewhere](Options::elsewhere): there the
+    /// device has an address in 10.0.3.0/24. To be done once.
+    ///
+    /// # Errors
+    /// Where QEMU does not answer, or there is no such network.
+    pub fn move_cable(&mut self) -> Result<(), Error> {
+        if self.ports.len() < 2 {
+            return Err(Error("there is no other network to move to".into()));
+        }
+        self.set_link(false)?;
+        self.monitor.ask("set_link here off")?;
+        self.monitor.ask("set_link elsewhere on")?;
+        self.ports.pop_front();
+        self.set_link(true)
     }
 
     /// Whether QEMU still runs.
@@ -210,6 +256,30 @@ impl Drop for Device {
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
+}
+
+/// QEMU's arguments for the network behind the cable. With two networks the cable leads to a hub
+/// between them, of which one is switched off.
+fn networks(options: &Options) -> Vec<String> {
+    let network = |name: &str, own: &str| {
+        let (port, to) = (options.host_port, options.guest_port);
+        format!("user,id={name},{own}hostfwd=tcp:127.0.0.1:{port}-:{to}")
+    };
+    let networks = if options.elsewhere {
+        vec![
+            network("here", ""),
+            "hubport,id=hub-here,hubid=0,netdev=here".into(),
+            network("elsewhere", "net=10.0.3.0/24,"),
+            "hubport,id=hub-elsewhere,hubid=0,netdev=elsewhere".into(),
+            "hubport,id=cable,hubid=0".into(),
+        ]
+    } else {
+        vec![network("cable", "")]
+    };
+    let arguments = networks
+        .into_iter()
+        .flat_map(|network| ["-netdev".into(), network]);
+    arguments.collect()
 }
 
 /// Turns what defmt wrote to lines: `LEVEL text`. What is damaged is passed over.

@@ -15,7 +15,7 @@ mod time;
 use std::fmt;
 
 #[cfg(feature = "device")]
-pub use device::{Device, HOST, Options};
+pub use device::{Board, Device, HOST, Options};
 #[cfg(feature = "device")]
 pub use time::TimeServer;
 
