@@ -1,6 +1,11 @@
-#![cfg_attr(all(feature = "p256", feature = "sync", feature = "async"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "comb", feature = "p256", feature = "sync", feature = "async"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "p256", feature = "sync", feature = "async")),
+    not(all(
+        feature = "comb",
+        feature = "p256",
+        feature = "sync",
+        feature = "async"
+    )),
     doc = "The protocol of fedmsg without an operating system; `README.md` is its documentation."
 )]
 #![no_std]

@@ -9,11 +9,20 @@ mod asn1;
 pub mod base64;
 #[cfg(feature = "p256")]
 pub mod certificate;
+#[cfg(feature = "comb")]
+pub mod comb;
 #[cfg(feature = "p256")]
 pub mod p256;
 pub mod pem;
 
 use core::fmt;
+
+/// The value of a message's `crypto` field for ECDSA on P-256 with SHA-256.
+pub const X509_P256: &str = "x509-p256";
+
+/// The longest of its signatures, in bytes: two INTEGERs of 33 bytes, 2 bytes of header each and 2
+/// around both. Ours are one shorter, for low-S needs no 33rd byte.
+pub const MAX_SIGNATURE_LEN: usize = 72;
 
 /// What of a message a signature covers, and so what its credentials look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

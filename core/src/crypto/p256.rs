@@ -54,12 +54,7 @@ use super::certificate::{Certificate, P256_CURVE, P256_KEY, TrustAnchor};
 use super::{Refusal, SignError, Signer, Verifier, pem};
 use crate::copy::copy;
 
-/// The value of a message's `crypto` field.
-pub const BACKEND: &str = "x509-p256";
-
-/// The longest signature, in bytes: two INTEGERs of 33 bytes, 2 bytes of header each and 2 around
-/// both. Ours are one shorter, for low-S needs no 33rd byte.
-pub const MAX_SIGNATURE_LEN: usize = 72;
+pub use super::{MAX_SIGNATURE_LEN, X509_P256 as BACKEND};
 
 /// The longest certificate, in bytes of DER, that a [`P256Verifier`] reads; one with a common name
 /// of 64 characters and the usual extensions has about 500. It is held on the stack.

@@ -112,7 +112,7 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
     page.push_str("\n## A message\n\n");
     page.push_str(
         "From a value to a message ready for a gathered write: canonical JSON, both frames' headers. \
-        The unsigned body has 200 B; the signed one (P-256, RFC 6979) 880 B of certificate besides, \
+        The unsigned body has 200 B; the signed one (`crypto::comb`) 880 B of certificate besides, \
         which stay in flash and are in its figure.\n\n",
     );
     table(
@@ -135,7 +135,7 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
 
     page.push_str("\n## Signing and judging\n\n");
     page.push_str(
-        "One signature over 200 B (RFC 6979), and the check of one with its certificate: PEM, chain, \
+        "The crate p256 (for signing alone see p256-figures.md). One signature over 200 B, and the check of one with its certificate: PEM, chain, \
         both signatures.\n\n",
     );
     table(&mut page, builds, &[("crypto", "crypto")]);
@@ -146,7 +146,10 @@ pub(crate) fn write(builds: &[Build], compiler: &str, qemu: &str, lock: &str) ->
         `core::panicking`, and from where as far as the compiler can tell.\n\n",
     );
     for (what, name) in [
-        ("`zmtp`, `json`, `message`, errors' texts included", "codec"),
+        (
+            "`zmtp`, `json`, `message`, `provision`, `crypto::comb`, errors' texts included",
+            "codec",
+        ),
         ("`json::from_slice`", "read"),
         ("`crypto`", "crypto"),
     ] {

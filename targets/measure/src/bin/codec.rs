@@ -1,11 +1,11 @@
-//! Every public function of `zmtp`, `json`, `message` and `provision`, on input that the optimizer knows nothing
-//! about: what can panic is in this image. `from_slice`, which is serde-json-core's, is in `read`.
+//! Every public function of `zmtp`, `json`, `message`, `provision` and `crypto::comb`, on input that
+//! the optimizer knows nothing about: what can panic is in this image. `from_slice`, which is serde-json-core's, is in `read`.
 //! It is there to be looked at; running it shows little.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 use core::hint::black_box;
 
-use fedmsg_core::crypto::{Refusal, SignError, Signer, Verifier};
+use fedmsg_core::crypto::{Refusal, SignError, Signer, Verifier, comb::CombSigner};
 use fedmsg_core::json::{self, Writer};
 use fedmsg_core::message::{self, Envelope, MessageId, Text, Topic};
 use fedmsg_core::provision::Provision;
@@ -35,6 +35,15 @@ fn everything((out, scratch): &mut (&mut [u8; 1024], &mut [u8; 1024])) {
     json(input, *out);
     message(input, *out, *scratch);
     provision(input, *out);
+    sign(input, *out);
+}
+
+fn sign(input: &[u8], out: &mut [u8]) {
+    let signer = CombSigner::new(black_box(&[1; 32]), input);
+    if let Ok(signer) = &signer {
+        show(signer.sign(&[input], out));
+    }
+    show(signer);
 }
 
 /// The parts of `zmtp` that have no state.

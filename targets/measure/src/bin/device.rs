@@ -6,17 +6,17 @@ mod app;
 
 use app::{Device, Reading};
 use core::hint::black_box;
-use fedmsg_core::crypto::p256::P256Signer;
+use fedmsg_core::crypto::comb::CombSigner;
 use fedmsg_measure::{Static, canned, fail, section};
 
 fedmsg_measure::image!(run);
 
 static RING: Static<[u8; 4096]> = Static::new([0; _]);
-static SIGNER: Static<Option<P256Signer<'static>>> = Static::new(None);
+static SIGNER: Static<Option<CombSigner<'static>>> = Static::new(None);
 static DEVICE: Static<Option<Device<'static>>> = Static::new(None);
 
 fn run() {
-    let Ok(signer) = P256Signer::new(canned::key(), canned::certificate_field()) else {
+    let Ok(signer) = CombSigner::new(canned::key(), canned::certificate_field()) else {
         fail("the key is no key");
     };
     let signer = SIGNER.take().insert(signer);

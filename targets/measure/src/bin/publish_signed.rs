@@ -1,7 +1,7 @@
 //! `publish_unsigned` with a P-256 signature. The certificate's text stays in flash.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
-use fedmsg_core::crypto::p256::P256Signer;
+use fedmsg_core::crypto::comb::CombSigner;
 use fedmsg_core::zmtp::message_headers;
 use fedmsg_measure::canned::{self, Log};
 use fedmsg_measure::{Static, fail, section};
@@ -12,12 +12,12 @@ static BUFFER: Static<[u8; 512]> = Static::new([0; _]);
 
 struct Message {
     buffer: &'static mut [u8; 512],
-    signer: P256Signer<'static>,
+    signer: CombSigner<'static>,
     written: usize,
 }
 
 fn run() {
-    let Ok(signer) = P256Signer::new(canned::key(), canned::certificate_field()) else {
+    let Ok(signer) = CombSigner::new(canned::key(), canned::certificate_field()) else {
         fail("the key is no key");
     };
     let mut message = Message {
