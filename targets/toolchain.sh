@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a compiler for thumbv7m-none-eabi, a QEMU that runs its images and the plugin that counts
+# toolchain.sh [TARGET]
+# Makes a compiler for TARGET (thumbv7m-none-eabi), a QEMU that runs its images and the plugin that counts
 # their instructions, and leaves three files in $CARGO_TARGET_DIR/toolchain (target/toolchain):
 #   rustc             RUSTC=target/toolchain/rustc cargo build --target thumbv7m-none-eabi
 #   qemu-system-arm
@@ -8,7 +9,7 @@
 # (12 "bookworm" was tried) are unpacked below that directory: nothing is installed, root is not
 # needed, and apt verifies what it fetches. A second run takes well under a second.
 set -euo pipefail
-target=thumbv7m-none-eabi
+target=${1-thumbv7m-none-eabi}
 oldest=88 # minor version of the oldest rustc that the workspace's edition and dependencies take
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=${CARGO_TARGET_DIR:-$here/../target}
@@ -40,7 +41,7 @@ fetch() {
 
 debian_compiler() {
     local hint="install it with: rustup target add $target"
-    local out=$tools/compiler host lld version minor llvm source lib
+    local out=$tools/compiler host lld version minor llvm source
     host=$(rustc -vV | sed -n 's/^host: //p')
     # Debian's package has no linker of its own; the one beside rustup's compiler needs no ARM gcc.
     lld=$(rustc --print sysroot)/lib/rustlib/$host/bin/rust-lld
@@ -66,15 +67,19 @@ debian_compiler() {
     ln -sfn "../../../src/$source" "$out/usr/lib/rustlib/src/rust"
     ln -sfn "$lld" "$out/usr/lib/rustlib/$host/bin/rust-lld"
     script "$out/rustc" "LD_LIBRARY_PATH='$out/usr/lib/$(uname -m)-linux-gnu' exec '$out/usr/bin/rustc' \"\$@\""
+}
 
-    # core and compiler_builtins for the target, with bitcode for link-time optimization.
+# core and compiler_builtins for the target, with bitcode for link-time optimization.
+debian_library() {
+    local out=$tools/compiler lib
+    [ -x "$out/rustc" ] || debian_compiler
     mkdir -p "$scratch/sysroot/src"
     printf '%s\n' '[package]' 'name = "sysroot"' 'edition = "2024"' '[workspace]' \
         '[profile.release]' 'panic = "abort"' 'codegen-units = 1' > "$scratch/sysroot/Cargo.toml"
     echo '#![no_std]' > "$scratch/sysroot/src/lib.rs"
     (cd "$scratch/sysroot" && RUSTC=$out/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes \
         CARGO_TARGET_DIR=$scratch/build cargo build -q --release --target $target -Zbuild-std=core,alloc) ||
-        die "the library of rustc ${version%%+*} did not build for $target; $hint"
+        die "the library of $("$out/rustc" -V) did not build for $target; install it with: rustup target add $target"
     mkdir -p "$out/usr/lib/rustlib/$target/lib"
     for lib in core alloc compiler_builtins; do
         cp "$scratch/build/$target/release/deps/lib$lib"-*.rlib "$out/usr/lib/rustlib/$target/lib/"
@@ -104,7 +109,7 @@ if compgen -G "$libdir/libcore-*.rlib" > /dev/null; then
     script "$tools/rustc" "exec '$(rustc --print sysroot)/bin/rustc' \"\$@\""
 else
     compgen -G "$tools/compiler/usr/lib/rustlib/$target/lib/libcompiler_builtins-*.rlib" > /dev/null ||
-        debian_compiler
+        debian_library
     script "$tools/rustc" "exec '$tools/compiler/rustc' \"\$@\""
 fi
 

@@ -43,8 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const HANDLER: &str = "measure_panicked";
 
 impl Image {
-    /// Reads the image at `path` and runs it with the tools of `toolchain.sh`.
-    pub(crate) fn measure(path: &Path, tools: &Path) -> Result<Self, Box<dyn Error>> {
+    /// Reads the image at `path` and runs it on this board with the tools of `toolchain.sh`.
+    pub(crate) fn measure(path: &Path, tools: &Path, board: &str) -> Result<Self, Box<dyn Error>> {
         let bytes = fs::read(path)?;
         let elf: ElfFile32<'_> = ElfFile32::parse(&*bytes)?;
         let size = |name| {
@@ -62,7 +62,7 @@ impl Image {
             memory_functions: symbols.memory_functions(),
             panics: symbols.panics(HANDLER),
             panic_calls: panic_calls(&elf, &symbols, path, HANDLER)?,
-            sections: run(path, tools, marks)?,
+            sections: run(path, tools, board, marks)?,
         })
     }
 
@@ -73,18 +73,16 @@ impl Image {
 }
 
 /// Runs the image; the plugin gives instructions, the image itself stack and name.
-fn run(path: &Path, tools: &Path, marks: [u64; 2]) -> Result<Vec<Section>, Box<dyn Error>> {
+fn run(
+    path: &Path,
+    tools: &Path,
+    board: &str,
+    marks: [u64; 2],
+) -> Result<Vec<Section>, Box<dyn Error>> {
     let plugin = tools.join("libinsn.so");
     let mut qemu = Command::new(tools.join("qemu-system-arm"))
         .args([
-            "-M",
-            "mps2-an385",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "null",
+            "-M", board, "-display", "none", "-monitor", "none", "-serial", "null",
         ])
         .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
         .arg(path)

@@ -79,7 +79,12 @@ fn measure(check: bool) -> Result<Vec<String>, Box<dyn Error>> {
         let directory = directory.join(TARGET).join("device");
         let images = report::IMAGES
             .iter()
-            .map(|name| Ok((*name, Image::measure(&directory.join(name), &tools)?)))
+            .map(|name| {
+                Ok((
+                    *name,
+                    Image::measure(&directory.join(name), &tools, "mps2-an385")?,
+                ))
+            })
             .collect::<Result<_, Box<dyn Error>>>()?;
         builds.push(Build { opt_level, images });
     }
