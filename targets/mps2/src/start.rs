@@ -53,16 +53,16 @@ fn refuse(error: Error) {
 fn signer(provision: &Provision<'static>) -> Option<Option<&'static dyn Signer>> {
     use core::mem::MaybeUninit;
 
-    use fedmsg_core::crypto::p256::P256Signer;
+    use fedmsg_core::crypto::comb::CombSigner;
 
-    static SIGNER: board::Static<MaybeUninit<P256Signer<'static>>> =
+    static SIGNER: board::Static<MaybeUninit<CombSigner<'static>>> =
         board::Static::new(MaybeUninit::uninit());
 
     let Some(identity) = provision.identity else {
         defmt::warn!("no key is provisioned: nothing is signed");
         return Some(None);
     };
-    let Ok(signer) = P256Signer::new(identity.key, identity.certificate_field) else {
+    let Ok(signer) = CombSigner::new(identity.key, identity.certificate_field) else {
         defmt::error!("the provisioned key is none, this device does nothing");
         return None;
     };
