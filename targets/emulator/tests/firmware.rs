@@ -111,7 +111,7 @@ impl Lab {
 /// The image; built once.
 fn built() -> &'static PathBuf {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| image::build().expect("the firmware builds"))
+    IMAGE.get_or_init(|| image::build(&image::DEVICE).expect("the firmware builds"))
 }
 
 fn now() -> u64 {
