@@ -63,6 +63,13 @@ pub const UNSIGNED: Image = Image {
     features: &["ip"],
 };
 
+/// The same on mzmq's connections, which know nothing of signatures.
+pub const MZMQ: Image = Image {
+    name: "mzmq",
+    bin: "mzmq",
+    features: &["mzmq"],
+};
+
 /// Makes compiler and QEMU available and builds the image; its path.
 ///
 /// # Errors

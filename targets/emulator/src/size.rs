@@ -27,7 +27,7 @@ use crate::{
 const SLACK: u64 = 2;
 
 /// What is measured: the first is the firmware, for which [`ROWS`] has limits.
-const IMAGES: [Image; 2] = [image::DEVICE, image::UNSIGNED];
+const IMAGES: [Image; 3] = [image::DEVICE, image::UNSIGNED, image::MZMQ];
 
 /// What is measured of each, with what must hold of the first whatever the file says.
 const ROWS: [(&str, Option<u64>); 7] = [
@@ -174,7 +174,11 @@ fn page(columns: &[Column]) -> Result<String, Error> {
         signature besides. Counted by a plugin in QEMU; the middle of {SAMPLES}. They are not the \
         cycles of a real chip.\n\n\
         - `device` is the firmware, for which the limits are; `unsigned` the same without feature \
-        `signed`. `--check` looks for panics in both.\n\n",
+        `signed`. `--check` looks for panics in each.\n\
+        - `mzmq` is the same board, network and messages, unsigned, on mzmq's connections. It has \
+        no limits on handshakes and silence (heartbeats), no ring that subscribers share (a message \
+        that does not fit a socket's 1 KiB at once is lost, and counted by the program), no \
+        canonical JSON. It only listens; `device` also connects to a relay.\n\n",
         version("rustc")?,
         version("qemu-system-arm")?,
     );

@@ -385,6 +385,27 @@ fn a_device_that_connects_comes_back_to_a_relay_that_was_gone() {
     assert_eq!(seen["connections"]["opened"], 2, "{seen}");
 }
 
+#[test]
+#[ignore = "targets/mps2/run test"]
+fn libzmq_reads_what_the_rival_on_mzmq_publishes() {
+    let lab = Lab::new();
+    let mut blob = vec![0; 4096];
+    let time_server = SocketAddrV4::new(HOST, lab.time.address().port());
+    let provision = unsigned(&[1; 32], time_server);
+    let len = provision.write(&mut blob).expect("room");
+    let rival = image::build(&image::MZMQ).expect("the rival builds");
+    let image = lab.dir.path().join("image");
+    image::provision(&rival, &blob[..len], &image).expect("an image");
+    let mut device = Device::boot(&image, &fedmsg_emulator::Options::default()).expect("QEMU");
+    device.wait_for("listening").expect("a device that starts");
+    let mut libzmq = subscriber(&Zmq, device.address());
+    let first = parsed(next(&mut libzmq))["i"].as_u64().expect("a number");
+    for i in 1..20 {
+        let message = parsed(next(&mut libzmq));
+        assert_eq!(message["i"], first + i, "{message}");
+    }
+}
+
 /// A relay's end of it, and where it bound.
 fn bound(endpoint: &Endpoint) -> (<Zmq as Transport>::Subscriber, Endpoint) {
     let mut relay = Zmq.subscriber(&Options::default()).expect("a subscriber");
