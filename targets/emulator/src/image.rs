@@ -30,11 +30,51 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// An image of `targets/mps2`: one of its programs, with some of its features.
+#[derive(Clone, Copy, Debug)]
+pub struct Image {
+    /// What it is called, as a file and in `docs/firmware-figures.md`; no other is called so.
+    pub name: &'static str,
+    /// The program in `targets/mps2/src/bin`.
+    pub bin: &'static str,
+    /// All of its features: there are no default ones.
+    pub features: &'static [&'static str],
+}
+
+impl Image {
+    /// Whether it can sign.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        self.features.contains(&"signed")
+    }
+}
+
+/// The firmware.
+pub const DEVICE: Image = Image {
+    name: "device",
+    bin: "device",
+    features: &["ip", "signed"],
+};
+
+/// The same without what signs.
+pub const UNSIGNED: Image = Image {
+    name: "unsigned",
+    bin: "device",
+    features: &["ip"],
+};
+
+/// The same on mzmq's connections, which know nothing of signatures.
+pub const MZMQ: Image = Image {
+    name: "mzmq",
+    bin: "mzmq",
+    features: &["mzmq"],
+};
+
 /// Makes compiler and QEMU available and builds the image; its path.
 ///
 /// # Errors
 /// Where one of the two programs did not do its work; it has said why on stderr.
-pub fn build() -> Result<PathBuf, Error> {
+pub fn build(image: &Image) -> Result<PathBuf, Error> {
     let run = |command: &mut Command, what: &str| match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error(format!("{what}: {status}"))),
@@ -48,14 +88,9 @@ pub fn build() -> Result<PathBuf, Error> {
     let out = target_dir().join("mps2");
     run(
         Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "--bin",
-                "device",
-                "--profile",
-                "firmware",
-            ])
+            .args(["build", "--quiet", "--profile", "firmware"])
+            .args(["--bin", image.bin, "--no-default-features", "--features"])
+            .arg(image.features.join(","))
             .args(["--target", TARGET, "--target-dir"])
             .arg(&out)
             .env("RUSTC", tools().join("rustc"))
@@ -63,7 +98,14 @@ pub fn build() -> Result<PathBuf, Error> {
             .current_dir(root().join("targets/mps2")),
         "cargo build of targets/mps2",
     )?;
-    Ok(out.join(TARGET).join("firmware/device"))
+    // Images of one program would overwrite each other where cargo puts them.
+    let built = out.join(TARGET).join("firmware").join(image.bin);
+    let images = out.join("images");
+    let path = images.join(image.name);
+    fs::create_dir_all(&images)
+        .and_then(|()| fs::copy(built, &path))
+        .map_err(|error| Error(format!("{}: {error}", path.display())))?;
+    Ok(path)
 }
 
 /// Writes the image at `image` with `blob` in its provisioning section to `out`.

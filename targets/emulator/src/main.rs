@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["build"] => image::build().map(|path| println!("{}", path.display())),
+        ["build"] => image::build(&image::DEVICE).map(|path| println!("{}", path.display())),
         ["provision", blob, out] => provision(blob, Path::new(out)),
         ["run", blob] => run(blob, "9940"),
         ["run", blob, port] => run(blob, port),
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn provision(blob: &str, out: &Path) -> Result<(), Error> {
     let blob = fs::read(blob).map_err(|error| Error(format!("{blob}: {error}")))?;
-    image::provision(&image::build()?, &blob, out)
+    image::provision(&image::build(&image::DEVICE)?, &blob, out)
 }
 
 fn measure(check: bool) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! What the firmware costs: `docs/firmware-figures.md`, written or compared with.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     io::{Read, Write as _},
@@ -18,21 +18,36 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind, read::elf::ElfFile
 use serde_json::Value;
 
 use crate::{
-    Device, Error, HOST, Options, TimeServer, image,
+    Device, Error, HOST, Options, TimeServer,
+    image::{self, Image},
     symbols::{Symbols, panic_calls},
 };
 
 /// By how much a figure may grow before [`check`] complains, in percent.
 const SLACK: u64 = 2;
 
-/// What must hold whatever the file says: label, limit.
-const LIMITS: [(&str, u64); 5] = [
-    ("flash, B", 80 << 10),
-    ("static RAM, B", 16 << 10),
-    ("deepest stack, B", 8 << 10),
-    ("unsigned message to 1 subscriber, instructions", 60_000),
-    ("unsigned message to 4 subscribers, instructions", 60_000),
+/// What is measured: the first is the firmware, for which [`ROWS`] has limits.
+const IMAGES: [Image; 3] = [image::DEVICE, image::UNSIGNED, image::MZMQ];
+
+/// What is measured of each, with what must hold of the first whatever the file says.
+const ROWS: [(&str, Option<u64>); 7] = [
+    ("flash, B", Some(80 << 10)),
+    ("static RAM, B", Some(16 << 10)),
+    ("deepest stack, B", Some(8 << 10)),
+    (
+        "unsigned message to 1 subscriber, instructions",
+        Some(60_000),
+    ),
+    (
+        "unsigned message to 4 subscribers, instructions",
+        Some(60_000),
+    ),
+    ("signed message to 1 subscriber, instructions", None),
+    ("signed message to 4 subscribers, instructions", None),
 ];
+
+/// Statics below so many bytes are summed up.
+const SMALL: u64 = 64;
 
 /// So many messages are counted; the figure is the one in the middle, for the clock's interrupt
 /// comes in between now and then.
@@ -46,62 +61,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// Where it cannot be measured.
 pub fn measure(check: bool) -> Result<Vec<String>, Error> {
-    let path = image::build()?;
-    let bytes = fs::read(&path).map_err(|error| Error(format!("{}: {error}", path.display())))?;
-    let elf = ElfFile32::<'_, object::Endianness>::parse(&*bytes)
-        .map_err(|error| Error(format!("{}: {error}", path.display())))?;
-    let size = |names: &[&str]| {
-        let sections = names.iter().filter_map(|name| elf.section_by_name(name));
-        sections.map(|section| section.size()).sum::<u64>()
-    };
-    let mut figures = vec![
-        (
-            "flash, B",
-            size(&[".vector_table", ".text", ".rodata", ".data"]),
-        ),
-        ("static RAM, B", size(&[".data", ".bss", ".uninit"])),
-    ];
-    let symbols = Symbols::of(&elf);
-    let count = [
-        symbols.address("fedmsg_mps2::app::begin")?,
-        symbols.address("fedmsg_mps2::app::end")?,
-    ];
-    let mut stack = 0;
-    for (signed, labels) in [
-        (
-            false,
-            [
-                "unsigned message to 1 subscriber, instructions",
-                "unsigned message to 4 subscribers, instructions",
-            ],
-        ),
-        (
-            true,
-            [
-                "signed message to 1 subscriber, instructions",
-                "signed message to 4 subscribers, instructions",
-            ],
-        ),
-    ] {
-        for (subscribers, label) in [1, 4].into_iter().zip(labels) {
-            let run = run(&path, count, signed, subscribers)?;
-            figures.push((label, run.instructions));
-            stack = stack.max(run.stack);
-        }
+    let mut complaints = Vec::new();
+    let mut columns = Vec::new();
+    for image in &IMAGES {
+        let (column, panics) = column(image)?;
+        complaints.extend(panics);
+        columns.push(column);
     }
-    figures.insert(2, ("deepest stack, B", stack));
-
-    let mut complaints: Vec<_> = LIMITS
-        .iter()
-        .filter_map(|(label, limit)| {
-            let (_, figure) = figures
-                .iter()
-                .find(|(name, figure)| name == label && figure > limit)?;
-            Some(format!("{label}: {figure}, over the limit of {limit}"))
-        })
-        .collect();
-    complaints.extend(own_panics(&elf, &symbols, &path)?);
-    let page = page(&figures, &parts(&elf))?;
+    if let Some(device) = columns.first() {
+        complaints.extend(over_limit(&device.figures));
+    }
+    let page = page(&columns)?;
     let file = image::root().join(FILE);
     let failed = |error| Error(format!("{FILE}: {error}"));
     if check {
@@ -114,7 +84,72 @@ pub fn measure(check: bool) -> Result<Vec<String>, Error> {
 
 const FILE: &str = "docs/firmware-figures.md";
 
-fn page(figures: &[(&str, u64)], parts: &[(String, u64)]) -> Result<String, Error> {
+/// What one image costs.
+struct Column {
+    name: &'static str,
+    /// In the order of [`ROWS`].
+    figures: [Option<u64>; ROWS.len()],
+    code: BTreeMap<String, u64>,
+    statics: BTreeMap<String, u64>,
+}
+
+/// Builds and measures an image; and where it can panic in this repository.
+fn column(image: &Image) -> Result<(Column, Vec<String>), Error> {
+    let path = image::build(image)?;
+    let bytes = fs::read(&path).map_err(|error| Error(format!("{}: {error}", path.display())))?;
+    let elf = ElfFile32::<'_, object::Endianness>::parse(&*bytes)
+        .map_err(|error| Error(format!("{}: {error}", path.display())))?;
+    let size = |names: &[&str]| {
+        let sections = names.iter().filter_map(|name| elf.section_by_name(name));
+        sections.map(|section| section.size()).sum::<u64>()
+    };
+    let symbols = Symbols::of(&elf);
+    let count = [
+        symbols.address("fedmsg_mps2::app::begin")?,
+        symbols.address("fedmsg_mps2::app::end")?,
+    ];
+    let mut stack = 0;
+    let mut instructions = |signed, subscribers| {
+        let run = run(&path, count, signed, subscribers)?;
+        stack = stack.max(run.stack);
+        Ok::<_, Error>(Some(run.instructions))
+    };
+    let unsigned = [instructions(false, 1)?, instructions(false, 4)?];
+    let signed = match image.signs() {
+        true => [instructions(true, 1)?, instructions(true, 4)?],
+        false => [None; 2],
+    };
+    let column = Column {
+        name: image.name,
+        figures: [
+            Some(size(&[".vector_table", ".text", ".rodata", ".data"])),
+            Some(size(&RAM)),
+            Some(stack),
+            unsigned[0],
+            unsigned[1],
+            signed[0],
+            signed[1],
+        ],
+        code: code(&elf),
+        statics: statics(&elf, size(&RAM)),
+    };
+    Ok((column, own_panics(&elf, &symbols, &path)?))
+}
+
+const RAM: [&str; 3] = [".data", ".bss", ".uninit"];
+
+fn over_limit(figures: &[Option<u64>; ROWS.len()]) -> Vec<String> {
+    let over = ROWS
+        .iter()
+        .zip(figures)
+        .filter_map(|((label, limit), figure)| {
+            let (limit, figure) = ((*limit)?, (*figure)?);
+            (figure > limit).then(|| format!("{label}: {figure}, over the limit of {limit}"))
+        });
+    over.collect()
+}
+
+fn page(columns: &[Column]) -> Result<String, Error> {
     let version = |program: &str| {
         let output = Command::new(image::tools().join(program))
             .arg("--version")
@@ -138,26 +173,77 @@ fn page(figures: &[(&str, u64)], parts: &[(String, u64)]) -> Result<String, Erro
         The message's body has 200 B unsigned; a signed one has 880 B of certificate and the \
         signature besides. Counted by a plugin in QEMU; the middle of {SAMPLES}. They are not the \
         cycles of a real chip.\n\n\
-        | | | limit |\n|---|---:|---:|\n",
+        - `device` is the firmware, for which the limits are; `unsigned` the same without feature \
+        `signed`. `--check` looks for panics in each.\n\
+        - `mzmq` is the same board, network and messages, unsigned, on mzmq's connections. It has \
+        no limits on handshakes and silence (heartbeats), no ring that subscribers share (a message \
+        that does not fit a socket's 1 KiB at once is lost, and counted by the program), no \
+        canonical JSON. It only listens; `device` also connects to a relay.\n\n",
         version("rustc")?,
         version("qemu-system-arm")?,
     );
-    for (label, figure) in figures {
-        let limit = LIMITS.iter().find(|(name, _)| name == label);
-        let limit = limit.map_or_else(String::new, |(_, limit)| thousands(*limit));
-        let _ = writeln!(page, "| {label} | {} | {limit} |", thousands(*figure));
-    }
+    let mut head = heading(columns);
+    head.push("limit".into());
+    let rows = ROWS.iter().enumerate().map(|(row, (label, limit))| {
+        let figures = columns
+            .iter()
+            .map(|column| column.figures.get(row).copied()?);
+        ((*label).to_owned(), figures.chain([*limit]).collect())
+    });
+    table(&mut page, &head, rows);
     page.push_str(
-        "\n## Code by crate\n\nWhat of `.text` bears a crate's name, with what was inlined into it.\n\n\
-        | | B |\n|---|---:|\n",
+        "\n## Code by crate\n\nWhat of `.text` bears a crate's name, with what was inlined into it. \
+        Constants bear no names, so that `.rodata` cannot be told by crate.\n\n",
     );
-    for (name, size) in parts {
-        let _ = writeln!(page, "| `{name}` | {} |", thousands(*size));
-    }
+    parts(&mut page, columns, |column| &column.code);
+    let _ = write!(
+        page,
+        "\n## Static RAM by part\n\nBy static, from the image's symbols; a linker's map says no \
+        more. `others` are those below {SMALL} B, and what aligns them.\n\n"
+    );
+    parts(&mut page, columns, |column| &column.statics);
     Ok(page)
 }
 
-/// What has grown in `new` over `old`, both pages of [`page`]. Crates are not compared: what is
+fn heading(columns: &[Column]) -> Vec<String> {
+    let names = columns.iter().map(|column| format!("`{}`", column.name));
+    names.collect()
+}
+
+/// A table of what each image consists of, what is largest in any first.
+fn parts(page: &mut String, columns: &[Column], of: impl Fn(&Column) -> &BTreeMap<String, u64>) {
+    let names: BTreeSet<_> = columns
+        .iter()
+        .flat_map(|column| of(column).keys())
+        .collect();
+    let mut rows: Vec<(String, Vec<_>)> = names
+        .into_iter()
+        .map(|name| {
+            let sizes = columns.iter().map(|column| of(column).get(name).copied());
+            (format!("`{name}`"), sizes.collect())
+        })
+        .collect();
+    rows.sort_by_key(|(_, sizes)| std::cmp::Reverse(sizes.iter().max().copied()));
+    table(page, &heading(columns), rows.into_iter());
+}
+
+fn table(
+    page: &mut String,
+    head: &[String],
+    rows: impl Iterator<Item = (String, Vec<Option<u64>>)>,
+) {
+    let _ = writeln!(page, "| | {} |", head.join(" | "));
+    let _ = writeln!(page, "|---|{}", "---:|".repeat(head.len()));
+    for (label, figures) in rows {
+        let cells: Vec<_> = figures
+            .into_iter()
+            .map(|figure| figure.map_or_else(|| "–".into(), thousands))
+            .collect();
+        let _ = writeln!(page, "| {label} | {} |", cells.join(" | "));
+    }
+}
+
+/// What has grown in `new` over `old`, both pages of [`page`]. Parts are not compared: what is
 /// inlined where is the compiler's affair.
 fn compare(old: &str, new: &str) -> Vec<String> {
     let made_with = |page: &str| {
@@ -170,15 +256,27 @@ fn compare(old: &str, new: &str) -> Vec<String> {
         return Vec::new();
     }
     let figures = |page: &str| -> BTreeMap<String, u64> {
-        let rows = page.lines().filter_map(|line| {
-            let mut cells = line.strip_prefix("| ")?.split(" | ");
-            let label = cells.next()?;
-            Some((
-                label.to_owned(),
-                cells.next()?.replace(',', "").parse().ok()?,
-            ))
-        });
-        rows.filter(|(label, _)| !label.starts_with('`')).collect()
+        let mut tables = page.lines().filter_map(|line| line.strip_prefix("| "));
+        let head = tables.next().unwrap_or_default().trim_start_matches("| ");
+        // The last column is the limit.
+        let names: Vec<_> = head
+            .split(" | ")
+            .filter(|name| name.starts_with('`'))
+            .collect();
+        let rows = tables.take_while(|line| !line.starts_with('|'));
+        rows.flat_map(|line| {
+            let mut cells = line.split(" | ");
+            let label = cells.next().unwrap_or_default();
+            let row: Vec<_> = cells
+                .zip(&names)
+                .filter_map(|(cell, name)| {
+                    let figure = cell.replace(',', "").parse().ok()?;
+                    Some((format!("{name}, {label}"), figure))
+                })
+                .collect();
+            row
+        })
+        .collect()
     };
     let (old, new) = (figures(old), figures(new));
     let grown = new.iter().filter_map(|(label, now)| match old.get(label) {
@@ -208,8 +306,8 @@ fn own_panics(elf: &ElfFile32<'_>, symbols: &Symbols, path: &Path) -> Result<Vec
     Ok(own.collect())
 }
 
-/// The size of each crate's functions, the largest first.
-fn parts(elf: &ElfFile32<'_>) -> Vec<(String, u64)> {
+/// The size of each crate's functions.
+fn code(elf: &ElfFile32<'_>) -> BTreeMap<String, u64> {
     let mut parts = BTreeMap::new();
     for symbol in elf
         .symbols()
@@ -231,8 +329,23 @@ fn parts(elf: &ElfFile32<'_>) -> Vec<(String, u64)> {
         };
         *parts.entry(part.to_owned()).or_default() += symbol.size();
     }
-    let mut parts: Vec<_> = parts.into_iter().filter(|(_, size)| *size > 0).collect();
-    parts.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    parts.retain(|_, size| *size > 0);
+    parts
+}
+
+/// The size of each static in RAM, which is `all` in sum.
+fn statics(elf: &ElfFile32<'_>, all: u64) -> BTreeMap<String, u64> {
+    let sections = RAM.map(|name| elf.section_by_name(name).map(|section| section.index()));
+    let mut parts = BTreeMap::new();
+    for symbol in elf.symbols().filter(|symbol| {
+        let section = symbol.section_index();
+        symbol.size() >= SMALL && section.is_some() && sections.contains(&section)
+    }) {
+        let name = demangled(symbol.name().unwrap_or_default());
+        *parts.entry(name).or_default() += symbol.size();
+    }
+    let large: u64 = parts.values().sum();
+    parts.insert("others".into(), all.saturating_sub(large));
     parts
 }
 
@@ -383,15 +496,19 @@ fn thousands(number: u64) -> String {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "Cortex\n| | | limit |\n|---|---:|---:|\n| flash, B | 1,000 | 2,000 |\n";
+    const PAGE: &str = "Cortex\n| | `device` | `unsigned` | limit |\n|---|---:|---:|---:|\n\
+        | flash, B | 1,000 | 900 | 2,000 |\n| signed | 7 | – |  |\n\n| | `device` |\n| `p256` | 5 |\n";
 
     #[test]
     fn growth_beyond_the_slack_is_named() {
         assert_eq!(compare(PAGE, PAGE), [""; 0]);
         assert_eq!(compare(PAGE, &PAGE.replace("1,000", "1,020")), [""; 0]);
         let grown = compare(PAGE, &PAGE.replace("1,000", "1,021"));
-        assert_eq!(grown, ["flash, B: 1021, was 1000"]);
-        assert_eq!(compare(PAGE, &PAGE.replace("flash", "RAM")).len(), 1);
+        assert_eq!(grown, ["`device`, flash, B: 1021, was 1000"]);
+        assert_eq!(compare(PAGE, &PAGE.replace("flash", "RAM")).len(), 2);
+        assert_eq!(compare(PAGE, &PAGE.replace("| 5 |", "| 9 |")), [""; 0]);
+        let grown = compare(PAGE, &PAGE.replace("900", "999"));
+        assert_eq!(grown, ["`unsigned`, flash, B: 999, was 900"]);
         let other = PAGE
             .replace("Cortex", "Cortex, other")
             .replace("1,000", "9,000");

@@ -12,7 +12,7 @@ use std::{
 
 use fedmsg::transport::{self, Endpoint, Subscriber, Transport, zmq::Zmq};
 use fedmsg_core::provision::Bus;
-use fedmsg_emulator::{Device, HOST, Options};
+use fedmsg_emulator::{Device, HOST, Options, image};
 use fedmsg_tests::{PATIENCE, eventually, loopback, next, pyzmq::Pyzmq, random::Random, raw};
 use object::{Endianness, Object as _, ObjectSymbol as _, read::elf::ElfFile32};
 use serde_json::Value;
@@ -163,7 +163,7 @@ fn a_device_whose_relay_was_gone_for_a_minute_comes_back_and_counts_what_nobody_
 #[test]
 #[ignore = "targets/mps2/run test"]
 fn memory_is_static_because_there_is_nothing_to_allocate_with() {
-    let image = fs::read(built()).expect("the image");
+    let image = fs::read(built(&image::DEVICE)).expect("the image");
     let image = ElfFile32::<'_, Endianness>::parse(&*image).expect("ELF");
     let symbols: Vec<_> = image.symbols().filter_map(|s| s.name().ok()).collect();
     assert!(symbols.contains(&"stack_deepest"));

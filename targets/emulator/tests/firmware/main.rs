@@ -16,10 +16,11 @@ mod peers;
 mod provisioned;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{SocketAddr, SocketAddrV4},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,10 @@ use fedmsg::{
     transport::{self, Subscriber, Transport},
 };
 use fedmsg_core::provision::{Bus, Provision};
-use fedmsg_emulator::{Device, HOST, Options, TimeServer, image};
+use fedmsg_emulator::{
+    Device, HOST, Options, TimeServer,
+    image::{self, Image},
+};
 use fedmsg_tests::PATIENCE;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,10 +45,16 @@ struct Lab {
     dir: TempDir,
     time: TimeServer,
     trust: Arc<Trust>,
+    image: &'static Image,
 }
 
 impl Lab {
     fn new() -> Self {
+        Self::of(&image::DEVICE)
+    }
+
+    /// One whose devices have this image.
+    fn of(image: &'static Image) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         Ca::init(dir.path(), "Lab", KeyKind::P256, 2, now()).expect("a CA");
         let (ca, crl) = (dir.path().join("ca.crt"), dir.path().join("crl.pem"));
@@ -53,6 +63,7 @@ impl Lab {
             trust: Arc::new(trust),
             time: TimeServer::start(0).expect("a server of the time"),
             dir,
+            image,
         }
     }
 
@@ -76,7 +87,7 @@ impl Lab {
 
     fn boot(&self, blob: &[u8], options: &Options) -> Device {
         let image = self.dir().join("image");
-        image::provision(built(), blob, &image).expect("an image");
+        image::provision(&built(self.image), blob, &image).expect("an image");
         Device::boot(&image, options).expect("QEMU")
     }
 
@@ -130,9 +141,13 @@ impl Lab {
 }
 
 /// The image; built once.
-fn built() -> &'static PathBuf {
-    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| image::build().expect("the firmware builds"))
+fn built(image: &'static Image) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().expect("no test fails while it builds");
+    let path = built
+        .entry(image.name)
+        .or_insert_with(|| image::build(image).expect("the firmware builds"));
+    path.clone()
 }
 
 fn now() -> u64 {

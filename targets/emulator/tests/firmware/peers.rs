@@ -12,7 +12,7 @@ use fedmsg::{
     transport::{self, Endpoint, Subscriber, Transport, native::Native, zmq::Zmq},
 };
 use fedmsg_core::provision::Bus;
-use fedmsg_emulator::{Board, Device, HOST, Options};
+use fedmsg_emulator::{Board, Device, HOST, Options, image};
 use fedmsg_tests::{
     PATIENCE, eventually, next,
     programs::{Maker, Program, Site, alone, fedmsg},
@@ -33,6 +33,19 @@ fn libzmq_pyzmq_and_our_own_tail_read_and_validate_what_the_device_signs() {
 #[ignore = "targets/mps2/run test"]
 fn the_same_image_is_a_device_on_a_cortex_m4() {
     read_and_validate(Board::An386);
+}
+
+#[test]
+#[ignore = "targets/mps2/run test"]
+fn libzmq_reads_what_the_rival_on_mzmq_publishes() {
+    let lab = Lab::of(&image::MZMQ);
+    let device = lab.unsigned_device();
+    let mut libzmq = subscriber(&Zmq, device.address());
+    let first = parsed(next(&mut libzmq))["i"].as_u64().expect("a number");
+    for i in 1..20 {
+        let message = parsed(next(&mut libzmq));
+        assert_eq!(message["i"], first + i, "{message}");
+    }
 }
 
 fn read_and_validate(board: Board) {
@@ -135,7 +148,7 @@ const OUTBOUND: &str = "tcp://127.0.0.1:4001";
 #[test]
 #[ignore = "targets/mps2/run test"]
 fn through_the_signing_relay_python_fedmsg_validates_what_a_device_of_the_ca_says() {
-    built();
+    built(&image::DEVICE);
     alone(
         "peers::through_the_signing_relay_python_fedmsg_validates_what_a_device_of_the_ca_says",
         || {

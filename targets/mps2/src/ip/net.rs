@@ -271,6 +271,12 @@ impl Socket<'_> {
         self.socket.abort();
     }
 
+    /// How many bytes can be written at once.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.socket.send_capacity() - self.socket.send_queue()
+    }
+
     /// Whether nothing is left to send, or nobody to send it to.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
