@@ -1,9 +1,11 @@
 //! The firmware of `targets/mps2` on a host, with feature `device`: `image` builds and provisions it,
 //! `Device` runs it in QEMU, `TimeServer` tells it the time, `size` says what it costs. For
-//! `targets/mps2/run` and for tests. Without: [`symbols`] of an image, for `targets/measure` too.
+//! `targets/mps2/run` and for tests. Without: [`symbols`] of an image and pages of
+//! [`figures`], for `targets/measure` too.
 
 #[cfg(feature = "device")]
 mod device;
+pub mod figures;
 #[cfg(feature = "device")]
 pub mod image;
 #[cfg(feature = "device")]

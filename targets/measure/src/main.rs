@@ -13,6 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use fedmsg_emulator::figures;
 use image::Image;
 use report::Build;
 
@@ -109,7 +110,7 @@ fn measure(check: bool) -> Result<Vec<String>, Box<dyn Error>> {
     let in_file = |error| format!("{FIGURES}: {error}");
     if check {
         let committed = fs::read_to_string(path).map_err(in_file)?;
-        complaints.extend(report::compare(&committed, &text));
+        complaints.extend(figures::compare(&committed, &text));
     } else {
         fs::write(path, text).map_err(in_file)?;
     }

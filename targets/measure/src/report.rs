@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::str::Split;
 
-use fedmsg_emulator::symbols::PanicCall;
+use fedmsg_emulator::{
+    figures::{SLACK, thousands},
+    symbols::PanicCall,
+};
 
 use crate::image::Image;
 
@@ -20,9 +22,6 @@ pub(crate) const IMAGES: &[&str] = &[
     "publish_signed",
     "device",
 ];
-
-/// By how much a figure may grow before [`compare`] complains, in percent.
-const SLACK: u64 = 2;
 
 /// All images at one opt-level.
 pub(crate) struct Build {
@@ -246,97 +245,4 @@ fn table(page: &mut String, builds: &[Build], columns: &[(&str, &str)]) {
     );
     let rows = page.rfind("\n\n").map_or(0, |at| at + 2);
     page.insert_str(rows, &head);
-}
-
-/// `1234567` as `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// What has grown in `new` over `old`, both pages of [`write`].
-pub(crate) fn compare(old: &str, new: &str) -> Vec<String> {
-    let made_with = |page: &str| {
-        page.lines()
-            .find(|line| line.starts_with("Cortex"))
-            .map(str::to_owned)
-    };
-    let mut complaints = Vec::new();
-    if made_with(old) != made_with(new) {
-        eprintln!("The committed figures were made with other tools, so growth is not judged.");
-        return complaints;
-    }
-    let (old, new) = (figures(old), figures(new));
-    for (what, now) in &new {
-        match old.get(what) {
-            None => complaints.push(format!("{what}: {now}, and not in the committed file")),
-            Some(before) if now * 100 > before * (100 + SLACK) => {
-                complaints.push(format!("{what}: {now}, was {before}"));
-            }
-            Some(_) => {}
-        }
-    }
-    complaints
-}
-
-/// The cells of a page's tables: `section, row, column`, and the figure.
-fn figures(page: &str) -> BTreeMap<String, u64> {
-    let mut figures = BTreeMap::new();
-    let (mut section, mut titles) = ("", Vec::new());
-    for line in page.lines() {
-        if let Some(title) = line.strip_prefix("## ") {
-            section = title;
-        } else if let Some(head) = cells(line, "| | ") {
-            titles = head.collect();
-        } else if let Some(mut row) = cells(line, "| ") {
-            let label = row.next().unwrap_or_default();
-            for (title, cell) in titles.iter().zip(row) {
-                if let Ok(figure) = cell.replace(',', "").parse() {
-                    figures.insert(format!("{section}, {label}, {title}"), figure);
-                }
-            }
-        }
-    }
-    figures
-}
-
-/// The cells of a table's line behind its `start`.
-fn cells<'l>(line: &'l str, start: &str) -> Option<Split<'l, &'static str>> {
-    Some(line.strip_prefix(start)?.strip_suffix(" |")?.split(" | "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAGE: &str = "Cortex\n## A\n\n| | ours, s | theirs, s |\n|---|---:|---:|\n| flash, B | 1,000 | 2,000 |\n";
-
-    #[test]
-    fn growth_beyond_the_slack_is_named() {
-        assert_eq!(compare(PAGE, PAGE), [""; 0]);
-        assert_eq!(compare(PAGE, &PAGE.replace("1,000", "1,020")), [""; 0]);
-        let grown = compare(PAGE, &PAGE.replace("1,000", "1,021"));
-        assert_eq!(grown, ["A, flash, B, ours, s: 1021, was 1000"]);
-    }
-
-    #[test]
-    fn a_figure_that_the_file_lacks_is_named() {
-        let complaints = compare(PAGE, &PAGE.replace("flash", "RAM"));
-        assert_eq!(complaints.len(), 2);
-    }
-
-    #[test]
-    fn figures_of_other_tools_are_not_compared() {
-        let other = PAGE
-            .replace("Cortex", "Cortex, other")
-            .replace("1,000", "9,000");
-        assert_eq!(compare(PAGE, &other), [""; 0]);
-    }
 }

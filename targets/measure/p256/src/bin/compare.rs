@@ -14,6 +14,7 @@ use std::{
 #[allow(dead_code, reason = "panics are not looked for here")]
 mod image;
 
+use fedmsg_emulator::figures::thousands;
 use image::Image;
 
 /// An implementation, and what is to be said of it.
@@ -299,17 +300,4 @@ fn first_line(command: &mut Command) -> Result<String, Box<dyn Error>> {
         .unwrap_or_default()
         .trim()
         .to_owned())
-}
-
-/// `1234567` as `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
