@@ -47,7 +47,7 @@ fn signed_messages_in_a_row_are_all_valid_and_none_is_missing() {
     let mut tail = lab.tail(device.address());
     read(&mut tail);
     let many: usize =
-        std::env::var("FIRMWARE_SIGNED").map_or(200, |n| n.parse().expect("a number"));
+        std::env::var("FIRMWARE_SIGNED").map_or(5_000, |n| n.parse().expect("a number"));
     device.send(&format!("burst {many}")).expect("a console");
     let (mut ids, mut last) = (HashSet::new(), None);
     while ids.len() < many {

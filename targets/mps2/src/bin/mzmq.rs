@@ -44,6 +44,9 @@ mod rival {
     };
     use serde::Serialize;
 
+    /// The longest message with its headers: as the socket's buffer.
+    const FRAMES: usize = 1024;
+
     /// As many and as long subscriptions, and as long a frame, as suits a device.
     type Link = Connection<8, 64, 128>;
 
@@ -276,22 +279,27 @@ mod rival {
                     needed,
                 }))?;
             let topic = envelope.topic.as_bytes();
+            // What all are sent, once somebody wants it.
+            let (mut frames, mut len) = ([0; FRAMES], 0);
             let links = self.peers.links.iter_mut().zip(&mut self.peers.lost);
             for (number, (link, lost)) in links.enumerate() {
-                let Some(Ok(Some((first, n, second, m)))) =
-                    link.as_mut().map(|link| link.publish_headers(topic, body))
-                else {
-                    continue;
+                let Some(link) = link.as_mut() else { continue };
+                // Not to be copied for each.
+                let wanted = match len {
+                    0 => link.publish(topic, body, &mut frames).inspect(|n| len = *n),
+                    _ => link
+                        .publish_headers(topic, body)
+                        .map(|headers| headers.map_or(0, |_| len)),
                 };
-                let mut socket = self.net.socket(number);
-                // There is no queue but the socket's buffer: a message that does not fit is lost.
-                if socket.room() < n + topic.len() + m + body.len() {
-                    *lost += 1;
+                if !wanted.is_ok_and(|len| len > 0) {
                     continue;
                 }
-                let headers = (first.get(..n), second.get(..m));
-                for part in [headers.0, Some(topic), headers.1, Some(body)] {
-                    let _ = socket.write(part.unwrap_or_default());
+                let mut socket = self.net.socket(number);
+                // There is no queue but the socket's buffer: a message that does not fit is lost.
+                if socket.room() < len {
+                    *lost += 1;
+                } else {
+                    let _ = socket.write(frames.get(..len).unwrap_or_default());
                 }
             }
             Ok(())
