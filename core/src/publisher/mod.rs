@@ -19,7 +19,7 @@ mod shared;
 mod sync;
 
 #[cfg(feature = "async")]
-pub use shared::Shared;
+pub use shared::{Connection, Shared};
 
 #[cfg(any(feature = "sync", feature = "async"))]
 use crate::link::End;

@@ -54,8 +54,26 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
         self.publisher.borrow().lost()
     }
 
-    /// Serves one connection until it ends; why it did is the result. The caller closes the
-    /// stream. May be dropped at any time, which ends the connection too.
+    /// As [`Publisher::lost_by`].
+    pub fn lost_by(&self, link: usize) -> u64 {
+        self.publisher.borrow().lost_by(link)
+    }
+
+    /// Whether a connection has taken all that there is for it; `false` where there is none.
+    pub fn is_drained(&self, link: usize) -> bool {
+        let mut publisher = self.publisher.borrow_mut();
+        publisher.outgoing(link).is_ok_and(<[u8]>::is_empty)
+    }
+
+    /// Takes a new connection, as [`Publisher::open`]; `None` if all `LINKS` are in use. `now` is
+    /// what the [`Clock`] says that it is then served by.
+    pub fn open(&self, now: u64) -> Option<Connection<'_, 'b, LINKS, PREFIXES>> {
+        let link = self.publisher.borrow_mut().open(now)?;
+        Some(Connection { shared: self, link })
+    }
+
+    /// [Opens](Self::open) a connection and [serves](Connection::serve) it until it ends; why it
+    /// did is the result, [`LinkError::NoLink`] if there was none free.
     pub async fn serve<R, W>(
         &self,
         reader: &mut R,
@@ -66,14 +84,10 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
         R: Read,
         W: Write<Error = R::Error>,
     {
-        let Some(link) = self.publisher.borrow_mut().open(clock.now()) else {
-            return LinkError::NoLink.into();
-        };
-        let open = Open { shared: self, link };
-        let Some(signal) = self.published.get(link) else {
-            return LinkError::NoLink.into();
-        };
-        task::drive(&open, signal, reader, writer, clock).await
+        match self.open(clock.now()) {
+            Some(connection) => connection.serve(reader, writer, clock).await,
+            None => LinkError::NoLink.into(),
+        }
     }
 }
 
@@ -84,13 +98,38 @@ impl<const LINKS: usize, const PREFIXES: usize> defmt::Format for Shared<'_, LIN
     }
 }
 
-/// An open connection; closed when dropped.
-struct Open<'s, 'b, const LINKS: usize, const PREFIXES: usize> {
+/// An open connection of a [`Shared`] publisher's; closed when dropped.
+pub struct Connection<'s, 'b, const LINKS: usize, const PREFIXES: usize = 128> {
     shared: &'s Shared<'b, LINKS, PREFIXES>,
     link: usize,
 }
 
-impl<const LINKS: usize, const PREFIXES: usize> Access for Open<'_, '_, LINKS, PREFIXES> {
+impl<const LINKS: usize, const PREFIXES: usize> Connection<'_, '_, LINKS, PREFIXES> {
+    /// Its number among the `LINKS`.
+    pub fn link(&self) -> usize {
+        self.link
+    }
+
+    /// Serves it until it ends; why it did is the result. The caller closes the stream. May be
+    /// dropped at any time.
+    pub async fn serve<R, W>(
+        &self,
+        reader: &mut R,
+        writer: &mut W,
+        clock: &impl Clock,
+    ) -> StreamError<R::Error>
+    where
+        R: Read,
+        W: Write<Error = R::Error>,
+    {
+        let Some(signal) = self.shared.published.get(self.link) else {
+            return LinkError::NoLink.into();
+        };
+        task::drive(self, signal, reader, writer, clock).await
+    }
+}
+
+impl<const LINKS: usize, const PREFIXES: usize> Access for Connection<'_, '_, LINKS, PREFIXES> {
     fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T {
         let publisher = &mut *self.shared.publisher.borrow_mut();
         f(&mut PublisherLink {
@@ -100,7 +139,7 @@ impl<const LINKS: usize, const PREFIXES: usize> Access for Open<'_, '_, LINKS, P
     }
 }
 
-impl<const LINKS: usize, const PREFIXES: usize> Drop for Open<'_, '_, LINKS, PREFIXES> {
+impl<const LINKS: usize, const PREFIXES: usize> Drop for Connection<'_, '_, LINKS, PREFIXES> {
     fn drop(&mut self) {
         self.shared.publisher.borrow_mut().close(self.link);
     }

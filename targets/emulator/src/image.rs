@@ -30,11 +30,42 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// An image of `targets/mps2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its name, on the command line and among the package's programs.
+    pub name: &'static str,
+    /// The package's features that it is built with; no others.
+    pub features: &'static str,
+}
+
+impl Image {
+    /// The one that the figures are of.
+    pub const DEVICE: Self = Self {
+        name: "device",
+        features: "ip,signed",
+    };
+
+    /// The same device in asynchronous tasks.
+    pub const EMBASSY: Self = Self {
+        name: "embassy",
+        features: "embassy,signed",
+    };
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::DEVICE, Self::EMBASSY]
+            .into_iter()
+            .find(|image| image.name == name)
+    }
+}
+
 /// Makes compiler and QEMU available and builds the image; its path.
 ///
 /// # Errors
 /// Where one of the two programs did not do its work; it has said why on stderr.
-pub fn build() -> Result<PathBuf, Error> {
+pub fn build(image: Image) -> Result<PathBuf, Error> {
     let run = |command: &mut Command, what: &str| match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error(format!("{what}: {status}"))),
@@ -52,7 +83,10 @@ pub fn build() -> Result<PathBuf, Error> {
                 "build",
                 "--quiet",
                 "--bin",
-                "device",
+                image.name,
+                "--no-default-features",
+                "--features",
+                image.features,
                 "--profile",
                 "firmware",
             ])
@@ -63,7 +97,7 @@ pub fn build() -> Result<PathBuf, Error> {
             .current_dir(root().join("targets/mps2")),
         "cargo build of targets/mps2",
     )?;
-    Ok(out.join(TARGET).join("firmware/device"))
+    Ok(out.join(TARGET).join("firmware").join(image.name))
 }
 
 /// Writes the image at `image` with `blob` in its provisioning section to `out`.

@@ -11,16 +11,17 @@ use std::{
 };
 
 use fedmsg_core::provision::{Bus, Provision};
-use fedmsg_emulator::{Device, Error, HOST, Options, TimeServer, image, size};
+use fedmsg_emulator::{Device, Error, HOST, Options, TimeServer, image, image::Image, size};
 
-const USAGE: &str = "usage: targets/mps2/run build | run NAME.device [PORT] | \
+const USAGE: &str = "usage: targets/mps2/run build [device|embassy] | run NAME.device [PORT] | \
                      provision NAME.device IMAGE | test | size [--check]";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["build"] => image::build().map(|path| println!("{}", path.display())),
+        ["build"] => build("device"),
+        ["build", image] => build(image),
         ["provision", blob, out] => provision(blob, Path::new(out)),
         ["run", blob] => run(blob, "9940"),
         ["run", blob, port] => run(blob, port),
@@ -40,9 +41,14 @@ fn main() -> ExitCode {
     }
 }
 
+fn build(name: &str) -> Result<(), Error> {
+    let image = Image::named(name).ok_or_else(|| Error(format!("there is no image {name}")))?;
+    image::build(image).map(|path| println!("{}", path.display()))
+}
+
 fn provision(blob: &str, out: &Path) -> Result<(), Error> {
     let blob = fs::read(blob).map_err(|error| Error(format!("{blob}: {error}")))?;
-    image::provision(&image::build()?, &blob, out)
+    image::provision(&image::build(Image::DEVICE)?, &blob, out)
 }
 
 fn measure(check: bool) -> Result<(), Error> {

@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// Where it cannot be measured.
 pub fn measure(check: bool) -> Result<Vec<String>, Error> {
-    let path = image::build()?;
+    let path = image::build(image::Image::DEVICE)?;
     let bytes = fs::read(&path).map_err(|error| Error(format!("{}: {error}", path.display())))?;
     let elf = ElfFile32::<'_, object::Endianness>::parse(&*bytes)
         .map_err(|error| Error(format!("{}: {error}", path.display())))?;

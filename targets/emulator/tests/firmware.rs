@@ -108,10 +108,14 @@ impl Lab {
     }
 }
 
-/// The image; built once.
+/// The image, `FIRMWARE_IMAGE` (`device`); built once.
 fn built() -> &'static PathBuf {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| image::build().expect("the firmware builds"))
+    IMAGE.get_or_init(|| {
+        let name = std::env::var("FIRMWARE_IMAGE").unwrap_or_else(|_| "device".into());
+        let image = image::Image::named(&name).expect("an image of that name");
+        image::build(image).expect("the firmware builds")
+    })
 }
 
 fn now() -> u64 {
