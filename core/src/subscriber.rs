@@ -221,7 +221,10 @@ impl<F: FnMut(Message<'_>)> End for Handing<'_, '_, F> {
 
 #[cfg(feature = "async")]
 impl<E: End> crate::task::Access for core::cell::RefCell<E> {
-    fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T {
-        f(&mut *self.borrow_mut())
+    fn with<T>(
+        &self,
+        f: impl FnOnce(&mut dyn End) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        f(&mut *self.try_borrow_mut().map_err(|_| LinkError::NoLink)?)
     }
 }

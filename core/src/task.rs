@@ -27,7 +27,8 @@ pub trait Clock {
 
 /// Short access to one end of a connection, which others may use between.
 pub(crate) trait Access {
-    fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T;
+    fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> Result<T, LinkError>)
+    -> Result<T, LinkError>;
 }
 
 /// Wakes one waiting task.
@@ -107,6 +108,7 @@ async fn send<W: Write>(
     writer: &mut W,
 ) -> Result<Infallible, StreamError<W::Error>> {
     let mut buffer = [0; CHUNK];
+    let mut flushed = true;
     loop {
         // What was copied counts as sent at once: in the meantime others use the other end, and if
         // the stream fails the connection is over anyway.
@@ -116,7 +118,7 @@ async fn send<W: Write>(
                 end.sent(n).map(|()| n)
             });
             match taken {
-                Ok(0) => {
+                Ok(0) if flushed => {
                     outgoing.0.set(Some(context.waker().clone()));
                     Poll::Pending
                 }
@@ -124,9 +126,13 @@ async fn send<W: Write>(
             }
         })
         .await?;
-        let bytes = buffer.get(..n).unwrap_or_default();
-        writer.write_all(bytes).await.map_err(StreamError::Io)?;
-        writer.flush().await.map_err(StreamError::Io)?;
+        // Not after every piece: a stream may take flushing for waiting until the peer has it all.
+        let done = match buffer.get(..n) {
+            Some(bytes) if n > 0 => writer.write_all(bytes).await,
+            _ => writer.flush().await,
+        };
+        done.map_err(StreamError::Io)?;
+        flushed = n == 0;
     }
 }
 

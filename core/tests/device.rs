@@ -507,6 +507,40 @@ impl Clock for Ticking {
 }
 
 #[test]
+fn a_shared_publisher_tells_of_each_connection_what_it_has_taken_and_lost() {
+    let mut ring = [0; 256];
+    let shared: Shared<'_, 1> = Shared::new(Publisher::new(&mut ring, Limits::DEFAULT));
+    assert!(!shared.is_drained(0), "there is none");
+    let (mut io, _end) = streams(1000);
+    let mut writer = io.clone();
+    let clock = Ticking::default();
+    let connection = shared.open(1).unwrap();
+    assert_eq!(connection.link(), 0);
+    assert!(!shared.is_drained(0), "a greeting is to be sent");
+    {
+        let mut refused = pin!(shared.serve(&mut io, &mut writer, &clock));
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(
+            refused.as_mut().poll(&mut context),
+            Poll::Ready(StreamError::Link(LinkError::NoLink))
+        );
+    }
+    {
+        let mut serving = pin!(connection.serve(&mut io, &mut writer, &clock));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(serving.as_mut().poll(&mut context).is_pending());
+        assert!(
+            shared.is_drained(0),
+            "all that there is before a greeting comes"
+        );
+    }
+    assert_eq!(shared.lost_by(0), 0);
+    drop(connection);
+    assert!(!shared.is_drained(0));
+    assert!(shared.open(2).is_some());
+}
+
+#[test]
 fn tasks_publish_serve_and_receive_side_by_side() {
     let mut ring = [0; 4096];
     let shared: Shared<'_, 2> = Shared::new(Publisher::new(&mut ring, Limits::DEFAULT));

@@ -19,7 +19,7 @@ mod shared;
 mod sync;
 
 #[cfg(feature = "async")]
-pub use shared::Shared;
+pub use shared::{Connection, Shared};
 
 #[cfg(any(feature = "sync", feature = "async"))]
 use crate::link::End;
@@ -407,12 +407,15 @@ pub enum PublishError {
     Message(message::Error),
     /// It is larger than the ring.
     TooLarge(RecordTooLarge),
+    /// The publisher is in use, by a message that is being published.
+    Busy,
 }
 
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message(error) => error.fmt(f),
+            Self::Busy => f.write_str("the publisher is in use"),
             Self::TooLarge(RecordTooLarge { limit }) => {
                 write!(
                     f,

@@ -28,7 +28,7 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
     /// As [`Publisher::publish`]; the connections' tasks send it.
     ///
     /// # Errors
-    /// As [`Publisher::publish`].
+    /// As [`Publisher::publish`]; [`PublishError::Busy`] if it is `msg` itself that publishes.
     pub fn publish<P: Payload + ?Sized>(
         &self,
         envelope: &Envelope<'_>,
@@ -36,7 +36,8 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
         scratch: &mut [u8],
     ) -> Result<(), PublishError> {
         self.publisher
-            .borrow_mut()
+            .try_borrow_mut()
+            .map_err(|_| PublishError::Busy)?
             .publish(envelope, msg, scratch)?;
         for signal in &self.published {
             signal.raise();
@@ -46,16 +47,42 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
 
     /// As [`Publisher::subscribers`].
     pub fn subscribers(&self) -> usize {
-        self.publisher.borrow().subscribers()
+        self.look(Publisher::subscribers)
     }
 
     /// As [`Publisher::lost`].
     pub fn lost(&self) -> u64 {
-        self.publisher.borrow().lost()
+        self.look(Publisher::lost)
     }
 
-    /// Serves one connection until it ends; why it did is the result. The caller closes the
-    /// stream. May be dropped at any time, which ends the connection too.
+    /// As [`Publisher::lost_by`].
+    pub fn lost_by(&self, link: usize) -> u64 {
+        self.look(|publisher| publisher.lost_by(link))
+    }
+
+    /// Whether a connection has taken all that there is for it; `false` where there is none.
+    pub fn is_drained(&self, link: usize) -> bool {
+        self.publisher
+            .try_borrow_mut()
+            .is_ok_and(|mut publisher| publisher.outgoing(link).is_ok_and(<[u8]>::is_empty))
+    }
+
+    /// Takes a new connection, as [`Publisher::open`]; `None` if all `LINKS` are in use. `now` is
+    /// what the [`Clock`] says that it is then served by.
+    pub fn open(&self, now: u64) -> Option<Connection<'_, 'b, LINKS, PREFIXES>> {
+        let link = self.publisher.try_borrow_mut().ok()?.open(now)?;
+        Some(Connection { shared: self, link })
+    }
+
+    /// What the publisher says; 0 to who asks from inside of a message that is being published.
+    fn look<T: Default>(&self, what: impl FnOnce(&Publisher<'b, LINKS, PREFIXES>) -> T) -> T {
+        self.publisher
+            .try_borrow()
+            .map_or_else(|_| T::default(), |publisher| what(&publisher))
+    }
+
+    /// [Opens](Self::open) a connection and [serves](Connection::serve) it until it ends; why it
+    /// did is the result, [`LinkError::NoLink`] if there was none free.
     pub async fn serve<R, W>(
         &self,
         reader: &mut R,
@@ -66,42 +93,69 @@ impl<'b, const LINKS: usize, const PREFIXES: usize> Shared<'b, LINKS, PREFIXES> 
         R: Read,
         W: Write<Error = R::Error>,
     {
-        let Some(link) = self.publisher.borrow_mut().open(clock.now()) else {
-            return LinkError::NoLink.into();
-        };
-        let open = Open { shared: self, link };
-        let Some(signal) = self.published.get(link) else {
-            return LinkError::NoLink.into();
-        };
-        task::drive(&open, signal, reader, writer, clock).await
+        match self.open(clock.now()) {
+            Some(connection) => connection.serve(reader, writer, clock).await,
+            None => LinkError::NoLink.into(),
+        }
     }
 }
 
 #[cfg(feature = "defmt")]
 impl<const LINKS: usize, const PREFIXES: usize> defmt::Format for Shared<'_, LINKS, PREFIXES> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::Format::format(&*self.publisher.borrow(), f);
+        self.look(|publisher| defmt::Format::format(publisher, f));
     }
 }
 
-/// An open connection; closed when dropped.
-struct Open<'s, 'b, const LINKS: usize, const PREFIXES: usize> {
+/// An open connection of a [`Shared`] publisher's; closed when dropped.
+pub struct Connection<'s, 'b, const LINKS: usize, const PREFIXES: usize = 128> {
     shared: &'s Shared<'b, LINKS, PREFIXES>,
     link: usize,
 }
 
-impl<const LINKS: usize, const PREFIXES: usize> Access for Open<'_, '_, LINKS, PREFIXES> {
-    fn with<T>(&self, f: impl FnOnce(&mut dyn End) -> T) -> T {
-        let publisher = &mut *self.shared.publisher.borrow_mut();
+impl<const LINKS: usize, const PREFIXES: usize> Connection<'_, '_, LINKS, PREFIXES> {
+    /// Its number among the `LINKS`.
+    pub fn link(&self) -> usize {
+        self.link
+    }
+
+    /// Serves it until it ends; why it did is the result. The caller closes the stream. May be
+    /// dropped at any time.
+    pub async fn serve<R, W>(
+        &self,
+        reader: &mut R,
+        writer: &mut W,
+        clock: &impl Clock,
+    ) -> StreamError<R::Error>
+    where
+        R: Read,
+        W: Write<Error = R::Error>,
+    {
+        let Some(signal) = self.shared.published.get(self.link) else {
+            return LinkError::NoLink.into();
+        };
+        task::drive(self, signal, reader, writer, clock).await
+    }
+}
+
+impl<const LINKS: usize, const PREFIXES: usize> Access for Connection<'_, '_, LINKS, PREFIXES> {
+    fn with<T>(
+        &self,
+        f: impl FnOnce(&mut dyn End) -> Result<T, LinkError>,
+    ) -> Result<T, LinkError> {
+        let publisher = self.shared.publisher.try_borrow_mut();
         f(&mut PublisherLink {
-            publisher,
+            publisher: &mut *publisher.map_err(|_| LinkError::NoLink)?,
             link: self.link,
         })
     }
 }
 
-impl<const LINKS: usize, const PREFIXES: usize> Drop for Open<'_, '_, LINKS, PREFIXES> {
+impl<const LINKS: usize, const PREFIXES: usize> Drop for Connection<'_, '_, LINKS, PREFIXES> {
     fn drop(&mut self) {
-        self.shared.publisher.borrow_mut().close(self.link);
+        // Nobody else has it: a message that is being published owns no connection.
+        if let Ok(mut publisher) = self.shared.publisher.try_borrow_mut() {
+            publisher.close(self.link);
+        }
     }
 }

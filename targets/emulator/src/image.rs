@@ -56,6 +56,13 @@ pub const DEVICE: Image = Image {
     features: &["ip", "signed"],
 };
 
+/// The same device in asynchronous tasks.
+pub const EMBASSY: Image = Image {
+    name: "embassy",
+    bin: "embassy",
+    features: &["embassy", "signed"],
+};
+
 /// The same without what signs.
 pub const UNSIGNED: Image = Image {
     name: "unsigned",
@@ -69,6 +76,21 @@ pub const MZMQ: Image = Image {
     bin: "mzmq",
     features: &["mzmq"],
 };
+
+/// All of them.
+pub const ALL: [Image; 4] = [DEVICE, EMBASSY, UNSIGNED, MZMQ];
+
+/// The one of that name.
+///
+/// # Errors
+/// Where there is none: which there are.
+pub fn named(name: &str) -> Result<Image, Error> {
+    let found = ALL.into_iter().find(|image| image.name == name);
+    found.ok_or_else(|| {
+        let names = ALL.map(|image| image.name).join(", ");
+        Error(format!("there is no image {name}; there are {names}"))
+    })
+}
 
 /// Makes compiler and QEMU available and builds the image; its path.
 ///

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["build"] => image::build(&image::DEVICE).map(|path| println!("{}", path.display())),
+        ["build"] => build("device"),
+        ["build", image] => build(image),
         ["provision", blob, out] => provision(blob, Path::new(out)),
         ["run", blob] => run(blob, "9940"),
         ["run", blob, port] => run(blob, port),
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn build(name: &str) -> Result<(), Error> {
+    image::build(&image::named(name)?).map(|path| println!("{}", path.display()))
 }
 
 fn provision(blob: &str, out: &Path) -> Result<(), Error> {

@@ -86,6 +86,15 @@ impl Agenda {
         None
     }
 
+    /// When the next thing is due, if no line comes before; now, in a burst.
+    #[must_use]
+    pub fn next_at(&self) -> u64 {
+        if self.burst > 0 {
+            return 0;
+        }
+        self.reading_at.min(self.status_at)
+    }
+
     /// Whether a burst is under way.
     #[must_use]
     pub fn is_busy(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Writes what the device has to say: four messages, below the topic that it was provisioned with.
 
+#[cfg(all(feature = "embassy", target_os = "none"))]
+use fedmsg_core::publisher::Shared;
 use fedmsg_core::{
     message::{Envelope, MessageId},
     provision::{MAX_TOPIC, Provision},
@@ -57,6 +59,29 @@ impl<const LINKS: usize> Outlet<LINKS> for Publisher<'_, LINKS> {
 
     fn lost(&self) -> ([u64; LINKS], u64) {
         (core::array::from_fn(|link| self.lost_by(link)), self.lost())
+    }
+}
+
+#[cfg(all(feature = "embassy", target_os = "none"))]
+impl<const LINKS: usize> Outlet<LINKS> for &Shared<'_, LINKS> {
+    fn publish(
+        &mut self,
+        envelope: &Envelope<'_>,
+        msg: &impl Serialize,
+        scratch: &mut [u8],
+    ) -> Result<(), PublishError> {
+        Shared::publish(self, envelope, msg, scratch)
+    }
+
+    fn subscribers(&self) -> usize {
+        Shared::subscribers(self)
+    }
+
+    fn lost(&self) -> ([u64; LINKS], u64) {
+        (
+            core::array::from_fn(|link| self.lost_by(link)),
+            Shared::lost(self),
+        )
     }
 }
 

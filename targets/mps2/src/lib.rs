@@ -1,5 +1,5 @@
-//! A device on the bus, in parts to be copied: `board` (memory, clock, drivers), [`ip`] (TCP/IP,
-//! subscribers, time), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
+//! A device on the bus, in parts to be copied: `board` (memory, clock, drivers), `ip` (TCP/IP,
+//! subscribers; or `embassy`, the same in asynchronous tasks), [`sntp`] (time), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
 //! [`app`], which knows of the rest only that there is a [`transport`]. The protocol is
 //! `fedmsg-core`'s. `targets/README.md` says how to port it.
 //!
@@ -11,10 +11,13 @@ pub mod app;
 pub mod author;
 #[cfg(target_os = "none")]
 pub mod board;
+#[cfg(all(feature = "embassy", target_os = "none"))]
+pub mod embassy;
 pub mod entropy;
 #[cfg(feature = "ip")]
 pub mod ip;
 mod log;
+pub mod sntp;
 #[cfg(target_os = "none")]
 pub mod start;
 pub mod transport;

@@ -45,16 +45,17 @@ struct Lab {
     dir: TempDir,
     time: TimeServer,
     trust: Arc<Trust>,
-    image: &'static Image,
+    image: Image,
 }
 
 impl Lab {
+    /// One whose devices have the image `FIRMWARE_IMAGE`, `device` if that is not set.
     fn new() -> Self {
-        Self::of(&image::DEVICE)
+        let name = std::env::var("FIRMWARE_IMAGE").unwrap_or_else(|_| "device".into());
+        Self::of(image::named(&name).expect("an image"))
     }
 
-    /// One whose devices have this image.
-    fn of(image: &'static Image) -> Self {
+    fn of(image: Image) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         Ca::init(dir.path(), "Lab", KeyKind::P256, 2, now()).expect("a CA");
         let (ca, crl) = (dir.path().join("ca.crt"), dir.path().join("crl.pem"));
@@ -87,7 +88,7 @@ impl Lab {
 
     fn boot(&self, blob: &[u8], options: &Options) -> Device {
         let image = self.dir().join("image");
-        image::provision(&built(self.image), blob, &image).expect("an image");
+        image::provision(&built(&self.image), blob, &image).expect("an image");
         Device::boot(&image, options).expect("QEMU")
     }
 
@@ -141,7 +142,7 @@ impl Lab {
 }
 
 /// The image; built once.
-fn built(image: &'static Image) -> PathBuf {
+fn built(image: &Image) -> PathBuf {
     static BUILT: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().expect("no test fails while it builds");
     let path = built

@@ -38,7 +38,7 @@ fn the_same_image_is_a_device_on_a_cortex_m4() {
 #[test]
 #[ignore = "targets/mps2/run test"]
 fn libzmq_reads_what_the_rival_on_mzmq_publishes() {
-    let lab = Lab::of(&image::MZMQ);
+    let lab = Lab::of(image::MZMQ);
     let device = lab.unsigned_device();
     let mut libzmq = subscriber(&Zmq, device.address());
     let first = parsed(next(&mut libzmq))["i"].as_u64().expect("a number");

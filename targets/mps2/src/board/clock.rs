@@ -40,5 +40,7 @@ impl Clock {
 
 #[exception]
 fn SysTick() {
+    #[cfg(feature = "embassy")]
+    super::ticks::on_interrupt();
     TICKS.store(TICKS.load(Relaxed).wrapping_add(1), Relaxed);
 }

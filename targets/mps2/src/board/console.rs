@@ -45,6 +45,24 @@ pub fn read() -> Option<u8> {
     Some(byte)
 }
 
+/// The task that waits for a byte.
+#[cfg(feature = "embassy")]
+static READER: embassy_sync::waitqueue::AtomicWaker = embassy_sync::waitqueue::AtomicWaker::new();
+
+/// Done when there is a byte to read.
+#[cfg(feature = "embassy")]
+pub async fn ready() {
+    core::future::poll_fn(|context| {
+        READER.register(context.waker());
+        if READ.load(Ordering::Relaxed) == PUT.load(Ordering::Acquire) {
+            core::task::Poll::Pending
+        } else {
+            core::task::Poll::Ready(())
+        }
+    })
+    .await;
+}
+
 /// The receive interrupt: takes what came; without room for it, it is lost.
 pub(super) fn on_interrupt() {
     // First: a byte that comes after the last look is to interrupt again.
@@ -57,6 +75,8 @@ pub(super) fn on_interrupt() {
             PUT.store(at.wrapping_add(1), Ordering::Release);
         }
     }
+    #[cfg(feature = "embassy")]
+    READER.wake();
 }
 
 fn place(at: u32) -> &'static AtomicU8 {

@@ -1,13 +1,15 @@
-//! The LAN9118 Ethernet controller, as a device of smoltcp's. Frames are in its own memory until
-//! they are read or sent: of ours it takes one frame, on the stack.
+//! The LAN9118 Ethernet controller, as a device of smoltcp's or of embassy-net's. Frames are in its
+//! own memory until they are read or sent: of ours it takes one frame, on the stack.
 
-use smoltcp::{
-    phy::{self, DeviceCapabilities, Medium},
-    time::Instant,
-};
+#[cfg(feature = "embassy")]
+mod embassy;
+#[cfg(feature = "ip")]
+mod smoltcp;
+
+#[cfg(feature = "embassy")]
+pub(super) use embassy::on_interrupt;
 
 use super::register::Register;
-use crate::ip::net::Cable;
 
 const BASE: usize = 0x4020_0000;
 const RX_DATA: Register = Register(BASE);
@@ -61,7 +63,10 @@ const FRAME_ROOM: u32 = 1516 + 8;
 const PATIENCE: u32 = 1_000_000;
 
 /// The controller.
-pub struct Ethernet(());
+pub struct Ethernet {
+    #[cfg(feature = "embassy")]
+    mac: [u8; 6],
+}
 
 impl Ethernet {
     /// Starts it with this address; `None` if it is not there.
@@ -82,13 +87,47 @@ impl Ethernet {
         command_phy(PHY_INTERRUPT_MASK << 6 | 1 << 1)?;
         FIFO_LEVEL.write(0);
         INTERRUPT_CONFIG.write(1 << 8 | 1 << 4 | 1); // on, active high, push-pull
-        INTERRUPT_ENABLE.write(RX_STATUS_LEVEL);
-        Some(Self(()))
+        INTERRUPT_ENABLE.write(RX_STATUS_LEVEL | PHY_STATUS);
+        Some(Self {
+            #[cfg(feature = "embassy")]
+            mac,
+        })
     }
 
     /// Lets the interrupt come again for the next frame.
     pub(super) fn acknowledge() {
         INTERRUPT_STATUS.write(RX_STATUS_LEVEL);
+    }
+
+    /// Whether the link has come up since this was asked last.
+    fn has_come_up() -> bool {
+        INTERRUPT_STATUS.read() & PHY_STATUS != 0
+            && command_phy(PHY_INTERRUPT_SOURCE << 6).is_some()
+    }
+
+    /// The next good frame that came, and room for an answer: without such room it waits.
+    fn next_frame() -> Option<(Received, Sending)> {
+        if TX_LEVEL.read() & 0xffff < FRAME_ROOM {
+            return None;
+        }
+        while RX_LEVEL.read() >> 16 & 0xff > 0 {
+            let status = RX_STATUS.read();
+            let len = (status >> 16 & 0x3fff) as usize;
+            let received = Received { len };
+            if status & 1 << 15 == 0 && (CHECKSUM..=FRAME + CHECKSUM).contains(&len) {
+                return Some((received, Sending));
+            }
+            received.discard();
+        }
+        None
+    }
+
+    /// Room for a frame, if there is.
+    fn room() -> Option<Sending> {
+        while TX_LEVEL.read() >> 16 & 0xff > 0 {
+            TX_STATUS.read();
+        }
+        (TX_LEVEL.read() & 0xffff >= FRAME_ROOM).then_some(Sending)
     }
 }
 
@@ -113,49 +152,6 @@ fn command_phy(command: u32) -> Option<()> {
     wait(|| command_mac(READ | PHY_COMMAND).is_some() && MAC_DATA.read() & 1 == 0)
 }
 
-impl Cable for Ethernet {
-    fn was_plugged_in(&mut self) -> bool {
-        INTERRUPT_STATUS.read() & PHY_STATUS != 0
-            && command_phy(PHY_INTERRUPT_SOURCE << 6).is_some()
-    }
-}
-
-impl phy::Device for Ethernet {
-    type RxToken<'a> = Received;
-    type TxToken<'a> = Sending;
-
-    fn receive(&mut self, _: Instant) -> Option<(Received, Sending)> {
-        // What is answered must have room, else the frame waits.
-        if TX_LEVEL.read() & 0xffff < FRAME_ROOM {
-            return None;
-        }
-        while RX_LEVEL.read() >> 16 & 0xff > 0 {
-            let status = RX_STATUS.read();
-            let len = (status >> 16 & 0x3fff) as usize;
-            let received = Received { len };
-            if status & 1 << 15 == 0 && (CHECKSUM..=FRAME + CHECKSUM).contains(&len) {
-                return Some((received, Sending));
-            }
-            received.discard();
-        }
-        None
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Sending> {
-        while TX_LEVEL.read() >> 16 & 0xff > 0 {
-            TX_STATUS.read();
-        }
-        (TX_LEVEL.read() & 0xffff >= FRAME_ROOM).then_some(Sending)
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        capabilities
-    }
-}
-
 /// The length of the checksum behind a received frame.
 const CHECKSUM: usize = 4;
 
@@ -171,10 +167,8 @@ impl Received {
             RX_DATA.read();
         }
     }
-}
 
-impl phy::RxToken for Received {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+    fn take<R>(self, read: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut frame = [0; FRAME + CHECKSUM + 2];
         for (word, _) in frame
             .as_chunks_mut()
@@ -184,15 +178,15 @@ impl phy::RxToken for Received {
         {
             *word = RX_DATA.read().to_le_bytes();
         }
-        read(frame.get(..self.len - CHECKSUM).unwrap_or_default())
+        read(frame.get_mut(..self.len - CHECKSUM).unwrap_or_default())
     }
 }
 
 /// Room for a frame.
 pub struct Sending;
 
-impl phy::TxToken for Sending {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+impl Sending {
+    fn fill<R>(self, len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
         let mut buffer = [0; FRAME + 2];
         let len = len.min(FRAME);
         let result = write(buffer.get_mut(..len).unwrap_or_default());

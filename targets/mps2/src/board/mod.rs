@@ -14,6 +14,8 @@ mod flash;
 mod memory;
 mod register;
 pub mod stack;
+#[cfg(feature = "embassy")]
+mod ticks;
 
 use cortex_m::{
     interrupt::InterruptNumber,
@@ -73,6 +75,14 @@ pub fn sleep() {
     });
 }
 
+/// Lets the Ethernet controller interrupt at the next frame.
+#[cfg(feature = "embassy")]
+fn await_frame() {
+    Ethernet::acknowledge();
+    // SAFETY: as in `start`.
+    unsafe { NVIC::unmask(Interrupt(ethernet::INTERRUPT)) };
+}
+
 /// Starts the device again.
 pub fn restart() -> ! {
     SCB::sys_reset()
@@ -105,7 +115,11 @@ unsafe fn DefaultHandler(number: i16) {
     match u16::try_from(number) {
         Ok(console::INTERRUPT) => console::on_interrupt(),
         // It has ended the sleep, which is all that it is for. The program serves the device.
-        Ok(number) => NVIC::mask(Interrupt(number)),
+        Ok(number) => {
+            NVIC::mask(Interrupt(number));
+            #[cfg(feature = "embassy")]
+            ethernet::on_interrupt();
+        }
         Err(_) => restart(),
     }
 }

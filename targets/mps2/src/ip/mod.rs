@@ -1,9 +1,7 @@
-//! The transport over TCP/IP: [`net`] (smoltcp, DHCP, sockets), [`links`] (subscribers), [`sntp`] (the
-//! time).
+//! The transport over TCP/IP: [`net`] (smoltcp, DHCP, sockets), [`links`] (subscribers).
 
 pub mod links;
 pub mod net;
-pub mod sntp;
 
 use fedmsg_core::{
     provision::{Bus, Provision},
@@ -13,12 +11,12 @@ use fedmsg_core::{
 use crate::{
     entropy::Entropy,
     log::info,
+    sntp::Sntp,
     transport::{Counts, Transport},
 };
 
 use links::Links;
 use net::{Cable, Net, Storage};
-use sntp::Sntp;
 
 /// How many subscribers there may be at once.
 pub const SUBSCRIBERS: usize = net::SOCKETS - 1;

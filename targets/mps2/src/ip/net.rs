@@ -16,8 +16,10 @@ use smoltcp::{
     wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Cidr},
 };
 
-use super::sntp;
-use crate::log::{info, warn};
+use crate::{
+    log::{info, warn},
+    sntp,
+};
 
 /// TCP sockets: for four subscribers, and one that listens while these are in use, so that who
 /// comes back at once finds an open door and who is too many is told so.
