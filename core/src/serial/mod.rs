@@ -31,8 +31,8 @@
 //! then on there is a session: a new stream, in which payloads are numbered from 0 in each direction.
 //! A HELLO of the session that there is means nothing new but the time. The device answers a HELLO of
 //! another version with its own and starts nothing. It says RESET, with number 0, when it starts, so
-//! that a host whose session it was notices at once, and RESET with the session's number to what is
-//! of a session that it does not know. TIME comes every five minutes, for clocks drift.
+//! that a host whose session it was notices at once, and RESET with the session's number when it ends
+//! one, and to what is of a session that it does not know. TIME comes every five minutes, for clocks drift.
 //!
 //! **Data.** A payload is sent until DATA or AGAIN comes that awaits the next number: after 0.3 s
 //! without, then after twice as long each time, up to 2.4 s. It is acknowledged once the receiver has
@@ -40,7 +40,7 @@
 //! nor acknowledged itself. A payload that comes again is acknowledged again, and dropped. Who
 //! receives a damaged frame answers AGAIN, to which what is not acknowledged is sent again at once
 //! (or, if there is nothing, the acknowledgement, which may have been what was damaged). A session
-//! is over when a payload was not acknowledged for 15 s; the device says RESET then.
+//! is over when a payload was not acknowledged for 15 s.
 
 mod cobs;
 
@@ -202,8 +202,11 @@ impl Line {
         self.greet_at = now;
     }
 
-    /// Ends the session, without a word.
+    /// Ends the session, if there is one. The device tells the host.
     pub fn close(&mut self) {
+        if self.is_open() && !self.is_host {
+            self.answer = Some((RESET, self.session));
+        }
         self.renew(0, State::Closed);
     }
 
@@ -211,6 +214,12 @@ impl Line {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// Whether the host says HELLO.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.state == State::Opening
     }
 
     /// The host: what time it is, in milliseconds since 1970. The device is told at the next HELLO
@@ -261,9 +270,6 @@ impl Line {
     pub fn tick(&mut self, now: u64) -> Option<Event> {
         if self.len == 0 || now.saturating_sub(self.since) < SILENCE {
             return None;
-        }
-        if !self.is_host {
-            self.answer = Some((RESET, self.session));
         }
         self.close();
         Some(Event::Closed(Reason::Silent))

@@ -30,11 +30,26 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Makes compiler and QEMU available and builds the image; its path.
+/// Makes compiler and QEMU available and builds the image for Ethernet; its path.
 ///
 /// # Errors
 /// Where one of the two programs did not do its work; it has said why on stderr.
 pub fn build() -> Result<PathBuf, Error> {
+    build_binary("device", &[])
+}
+
+/// The same of the image for a serial line.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_serial() -> Result<PathBuf, Error> {
+    build_binary(
+        "serial",
+        &["--no-default-features", "--features", "serial,signed"],
+    )
+}
+
+fn build_binary(name: &str, features: &[&str]) -> Result<PathBuf, Error> {
     let run = |command: &mut Command, what: &str| match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Error(format!("{what}: {status}"))),
@@ -48,14 +63,8 @@ pub fn build() -> Result<PathBuf, Error> {
     let out = target_dir().join("mps2");
     run(
         Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "--bin",
-                "device",
-                "--profile",
-                "firmware",
-            ])
+            .args(["build", "--quiet", "--bin", name, "--profile", "firmware"])
+            .args(features)
             .args(["--target", TARGET, "--target-dir"])
             .arg(&out)
             .env("RUSTC", tools().join("rustc"))
@@ -63,7 +72,7 @@ pub fn build() -> Result<PathBuf, Error> {
             .current_dir(root().join("targets/mps2")),
         "cargo build of targets/mps2",
     )?;
-    Ok(out.join(TARGET).join("firmware/device"))
+    Ok(out.join(TARGET).join("firmware").join(name))
 }
 
 /// Writes the image at `image` with `blob` in its provisioning section to `out`.

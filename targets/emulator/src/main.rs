@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["build"] => image::build().map(|path| println!("{}", path.display())),
+        ["build"] => build(),
         ["provision", blob, out] => provision(blob, Path::new(out)),
         ["run", blob] => run(blob, "9940"),
         ["run", blob, port] => run(blob, port),
@@ -40,9 +40,22 @@ fn main() -> ExitCode {
     }
 }
 
+fn build() -> Result<(), Error> {
+    for image in [image::build()?, image::build_serial()?] {
+        println!("{}", image.display());
+    }
+    Ok(())
+}
+
 fn provision(blob: &str, out: &Path) -> Result<(), Error> {
-    let blob = fs::read(blob).map_err(|error| Error(format!("{blob}: {error}")))?;
-    image::provision(&image::build()?, &blob, out)
+    let failed = |error: &dyn std::fmt::Display| Error(format!("{blob}: {error}"));
+    let bytes = fs::read(blob).map_err(|error| failed(&error))?;
+    let own = Provision::parse(&bytes).map_err(|error| failed(&error))?;
+    let image = match own.bus {
+        Bus::Serial => image::build_serial()?,
+        Bus::Listen(_) | Bus::Connect(_) => image::build()?,
+    };
+    image::provision(&image, &bytes, out)
 }
 
 fn measure(check: bool) -> Result<(), Error> {
@@ -64,6 +77,7 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
     let own = Provision::parse(&bytes).map_err(|error| Error(format!("{blob}: {error}")))?;
     let mut options = Options {
         host_port,
+        serial: own.bus == Bus::Serial,
         ..Options::default()
     };
     if let Bus::Listen(port) = own.bus {
@@ -78,7 +92,10 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
         None
     };
     let mut device = Device::boot(&image, &options)?;
-    println!("subscribers are awaited on {}", device.address());
+    match device.serial_path() {
+        Some(path) => println!("a bridge is awaited on {}", path.display()),
+        None => println!("subscribers are awaited on {}", device.address()),
+    }
 
     let (line, lines) = mpsc::channel();
     thread::spawn(move || {

@@ -1,5 +1,5 @@
 //! A device on the bus, in parts to be copied: `board` (memory, clock, drivers), [`ip`] (TCP/IP,
-//! subscribers, time), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
+//! subscribers, time) or [`serial`] (a bridge on a serial line), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
 //! [`app`], which knows of the rest only that there is a [`transport`]. The protocol is
 //! `fedmsg-core`'s. `targets/README.md` says how to port it.
 //!
@@ -15,6 +15,8 @@ pub mod entropy;
 #[cfg(feature = "ip")]
 pub mod ip;
 mod log;
+#[cfg(feature = "serial")]
+pub mod serial;
 #[cfg(target_os = "none")]
 pub mod start;
 pub mod transport;

@@ -204,7 +204,12 @@ fn serial(input: &[u8], out: &mut [u8]) {
             }
             black_box((taken, event, line.tick(now), line.has_unread()));
             black_box(line.read(out));
-            black_box((line.is_open(), line.time(now), line.counts()));
+            black_box((
+                line.is_open(),
+                line.is_opening(),
+                line.time(now),
+                line.counts(),
+            ));
         }
         line.close();
         black_box(line);

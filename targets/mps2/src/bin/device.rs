@@ -17,6 +17,7 @@ fn main() -> ! {
 mod device {
     use core::mem::MaybeUninit;
 
+    use fedmsg_core::provision::Bus;
     use fedmsg_mps2::{
         app::{App, Owner, RING},
         board::{self, Ethernet, Static},
@@ -46,6 +47,10 @@ mod device {
 
     #[inline(never)] // what it has on the stack is gone before there is more
     fn app(mut owner: Owner) -> Option<&'static mut Device> {
+        if owner.provision.bus == Bus::Serial {
+            defmt::error!("provisioned for a serial line, and this firmware has a network");
+            return None;
+        }
         let Some(ethernet) = board::ethernet(owner.provision.mac) else {
             defmt::error!("no Ethernet controller, this device does nothing");
             return None;

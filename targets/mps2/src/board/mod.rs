@@ -9,11 +9,15 @@
 
 mod clock;
 pub mod console;
+#[cfg(feature = "ip")]
 mod ethernet;
 mod flash;
+#[cfg(feature = "serial")]
+mod line;
 mod memory;
 mod register;
 pub mod stack;
+mod uart;
 
 use cortex_m::{
     interrupt::InterruptNumber,
@@ -22,8 +26,11 @@ use cortex_m::{
 use cortex_m_rt::exception;
 
 pub use clock::Clock;
+#[cfg(feature = "ip")]
 pub use ethernet::Ethernet;
 pub use flash::provision;
+#[cfg(feature = "serial")]
+pub use line::SerialLine;
 pub use memory::Static;
 
 use register::Register;
@@ -33,21 +40,32 @@ use crate::author::Senses;
 /// The two buttons.
 const BUTTONS: Register = Register(0x4002_8008);
 
-/// Starts clock and serial line. `None` the second time.
+/// Starts clock and console. `None` the second time.
 pub fn start() -> Option<Clock> {
     stack::paint();
     let core = cortex_m::Peripherals::take()?;
-    console::start();
-    for interrupt in [console::INTERRUPT, ethernet::INTERRUPT] {
-        // SAFETY: nothing here depends on an interrupt being masked.
-        unsafe { NVIC::unmask(Interrupt(interrupt)) };
-    }
+    console::UART.start();
+    unmask(console::INTERRUPT);
     Some(Clock::start(core.SYST))
 }
 
+fn unmask(interrupt: u16) {
+    // SAFETY: nothing here depends on an interrupt being masked.
+    unsafe { NVIC::unmask(Interrupt(interrupt)) };
+}
+
 /// Starts the network; `None` if the controller is not there.
+#[cfg(feature = "ip")]
 pub fn ethernet(mac: [u8; 6]) -> Option<Ethernet> {
     Ethernet::start(mac)
+}
+
+/// Starts the serial line to the bridge.
+#[cfg(feature = "serial")]
+pub fn serial_line() -> SerialLine {
+    line::UART.start();
+    unmask(line::INTERRUPT);
+    SerialLine(())
 }
 
 /// What it can tell.
@@ -66,9 +84,11 @@ pub fn sleep() {
     // With interrupts held back, so that none comes between the look and the sleep; it ends the
     // sleep all the same, and is served after.
     cortex_m::interrupt::free(|_| {
-        Ethernet::acknowledge();
-        // SAFETY: as in `start`.
-        unsafe { NVIC::unmask(Interrupt(ethernet::INTERRUPT)) };
+        #[cfg(feature = "ip")]
+        {
+            Ethernet::acknowledge();
+            unmask(ethernet::INTERRUPT);
+        }
         cortex_m::asm::wfi();
     });
 }
@@ -86,8 +106,7 @@ unsafe extern "C" {
 /// The board's interrupts up to the last one that is used, for cortex-m-rt.
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(export_name = "__INTERRUPTS")]
-static INTERRUPTS: [unsafe extern "C" fn(); ethernet::INTERRUPT as usize + 1] =
-    [on_any_interrupt; _];
+static INTERRUPTS: [unsafe extern "C" fn(); 14] = [on_any_interrupt; _];
 
 #[derive(Clone, Copy)]
 struct Interrupt(u16);
@@ -103,7 +122,9 @@ unsafe impl InterruptNumber for Interrupt {
 #[exception]
 unsafe fn DefaultHandler(number: i16) {
     match u16::try_from(number) {
-        Ok(console::INTERRUPT) => console::on_interrupt(),
+        Ok(console::INTERRUPT) => console::UART.on_interrupt(),
+        #[cfg(feature = "serial")]
+        Ok(line::INTERRUPT) => line::UART.on_interrupt(),
         // It has ended the sleep, which is all that it is for. The program serves the device.
         Ok(number) => NVIC::mask(Interrupt(number)),
         Err(_) => restart(),

@@ -77,6 +77,8 @@ impl<D: Device> Ip<D> {
                     relay.port()
                 );
             }
+            // No image for a network takes that.
+            Bus::Serial => {}
         }
     }
 }
