@@ -140,10 +140,11 @@ fn the_command_serves_one_port_until_a_signal_and_takes_none_that_another_has() 
             .arg("--serial")
             .arg(cable.path())
             .current_dir(cable.dir.path())
-            .env("FEDMSG_CONFIG", cable.dir.path().join("none.toml"))
+            .env("FEDMSG_CONFIG", cable.dir.path().join("site.toml"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        std::fs::write(cable.dir.path().join("none.toml"), "").unwrap();
+        let config = "\"moksha.monitoring.socket\" = \"ipc://status\"";
+        std::fs::write(cable.dir.path().join("site.toml"), config).unwrap();
         command.spawn().unwrap()
     };
     let mut bridge = start();
@@ -155,15 +156,22 @@ fn the_command_serves_one_port_until_a_signal_and_takes_none_that_another_has() 
     let mut subscriber = subscriber(&endpoint.parse().unwrap());
     next(&mut subscriber);
 
+    let socket = format!("ipc://{}/status", cable.dir.path().display());
+    let mut status = self::subscriber(&socket.parse().unwrap());
+    let message = status.recv(PATIENCE).unwrap().expect("a status");
+    let body = message.frames.frames().last().unwrap();
+    let status: Value = serde_json::from_slice(body).unwrap();
+    assert_eq!(status["consumers"][0]["line"]["sessions"], 1, "{status}");
+
     let mut second = start();
     let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("another bridge has the port")));
     next(&mut subscriber);
-    for mut child in [second, bridge] {
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(child.wait().unwrap().success());
-    }
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let pid = rustix::process::Pid::from_child(&bridge);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(bridge.wait().unwrap().success());
 }
 
 fn bridge(serial: &Path) -> (Running, NativeSubscriber) {

@@ -94,7 +94,7 @@ impl Port {
                 Ok(true) => return true,
                 Ok(false) => {}
                 Err(reason) => {
-                    self.tell(&format!("the device's connection: {reason}"));
+                    self.tell("connection", &format!("the device's connection: {reason}"));
                     self.end_session(now, FIRST_RETRY);
                 }
             }
@@ -104,7 +104,7 @@ impl Port {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    self.tell(&format!("lost: {error}"));
+                    self.tell("port", &format!("lost: {error}"));
                     self.close(now);
                     break;
                 }
@@ -208,7 +208,7 @@ impl Port {
                 self.connection = Some(Connection::new(now));
             }
             Some(Event::Closed(reason)) => {
-                self.tell(&reason.to_string());
+                self.tell(&reason.to_string(), &reason.to_string());
                 let wait = match reason {
                     Reason::Version(_) => LAST_RETRY,
                     _ => 0,
@@ -239,7 +239,7 @@ impl Port {
                 self.open_session(now);
             }
             Err(error) => {
-                self.tell(&error.to_string());
+                self.tell(&error.to_string(), &error.to_string());
                 self.close(now);
             }
         }
@@ -252,9 +252,9 @@ impl Port {
         self.end_session(now, self.retry);
     }
 
-    /// Logs what is wrong, each thing once a minute.
-    fn tell(&self, what: &str) {
-        if let Some(kept) = self.limiter.allows(what) {
+    /// Logs what is wrong, each cause once a minute.
+    fn tell(&self, cause: &str, what: &str) {
+        if let Some(kept) = self.limiter.allows(cause) {
             log::warn!("bridge: {}: {what}{kept}", self.path.display());
         }
     }

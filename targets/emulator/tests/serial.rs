@@ -249,7 +249,7 @@ fn read(tail: &mut Tail) -> Value {
     serde_json::from_slice(&message.expect("a message").body).expect("JSON")
 }
 
-fn wait_for(tail: &mut Tail, good: impl Fn(&Value) -> bool) -> Value {
+fn wait_for(tail: &mut Tail, mut good: impl FnMut(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
         let message = read(tail);
@@ -262,8 +262,12 @@ fn wait_for(tail: &mut Tail, good: impl Fn(&Value) -> bool) -> Value {
 
 fn status(device: &mut Device, tail: &mut Tail) -> Value {
     let topic = format!("{TOPIC}.status");
-    device.send("status").expect("a console");
-    wait_for(tail, |message| message["topic"] == topic)["msg"].clone()
+    let asked = wait_for(tail, |message| {
+        // Again and again: nobody may have been there for the last answer.
+        device.send("status").expect("a console");
+        message["topic"] == topic
+    });
+    asked["msg"].clone()
 }
 
 /// `fedmsg bridge`, the real program. Ends when dropped.
@@ -405,7 +409,7 @@ impl Drop for Proxy {
 }
 
 fn pass(mut ends: [File; 2], over: &AtomicBool, garbage: &AtomicBool) -> u64 {
-    let mut random = Random::new(1);
+    let mut random = Random(1);
     let mut spoilt = 0;
     while !over.load(Ordering::Relaxed) {
         let mut idle = true;

@@ -5,9 +5,11 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::uart::Uart;
+use super::uart::{Received, Uart};
 
-pub(super) static UART: Uart<64> = Uart::new(0x4000_4000);
+pub(super) const UART: Uart<64> = Uart::new(0x4000_4000, &RECEIVED);
+
+static RECEIVED: Received<64> = Received::new();
 
 /// Its receive interrupt.
 pub(super) const INTERRUPT: u16 = 0;

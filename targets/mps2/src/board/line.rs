@@ -1,10 +1,12 @@
 //! The serial line to the bridge: CMSDK UART 1.
 
-use super::uart::Uart;
+use super::uart::{Received, Uart};
 use crate::serial;
 
+pub(super) const UART: Uart<256> = Uart::new(0x4000_5000, &RECEIVED);
+
 /// Keeps a whole frame ([`fedmsg_core::serial::MAX_FRAME`]) while the program signs.
-pub(super) static UART: Uart<256> = Uart::new(0x4000_5000);
+static RECEIVED: Received<256> = Received::new();
 
 /// Its receive interrupt.
 pub(super) const INTERRUPT: u16 = 2;
