@@ -96,6 +96,25 @@ fn a_device_that_starts_again_and_one_that_is_plugged_in_again_go_on() {
 }
 
 #[test]
+fn it_connects_to_a_relay_that_is_bound() {
+    let cable = Cable::new();
+    let _device = cable.device(Condition::GOOD);
+    let mut relay = Native.subscriber(&Options::default()).unwrap();
+    relay.subscribe(b"").unwrap();
+    let outbound = relay.bind(&"tcp://127.0.0.1:0".parse().unwrap()).unwrap();
+    let bridge = Bridge {
+        serial: cable.path(),
+        baud: 9_600,
+        outbound: outbound.clone(),
+        bind: false,
+        transport: Options::default(),
+    };
+    let running = bridge.start().unwrap();
+    assert_eq!(running.outbound(), [outbound]);
+    next(&mut relay);
+}
+
+#[test]
 fn garbage_on_the_line_and_what_is_no_message_stop_nothing() {
     let cable = Cable::new();
     let device = cable.device(Condition {
