@@ -15,6 +15,7 @@
 extern crate std;
 
 mod copy;
+mod crc32;
 pub mod crypto;
 #[cfg(feature = "json")]
 pub mod json;
@@ -25,6 +26,7 @@ pub mod message;
 pub mod provision;
 #[cfg(feature = "json")]
 pub mod publisher;
+pub mod serial;
 #[cfg(feature = "json")]
 pub mod subscriber;
 #[cfg(feature = "async")]

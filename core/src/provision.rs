@@ -12,8 +12,8 @@
 //! | 32 | private key; zeros where the device does not sign |
 //! | 32 | seed |
 //! | 6 | MAC address |
-//! | 6 | time server: IPv4 address, port |
-//! | 6 | relay to connect to: IPv4 address, port; with address 0.0.0.0 the port to listen on |
+//! | 6 | time server: IPv4 address, port; zeros for the serial line, which tells the time |
+//! | 6 | relay to connect to: IPv4 address, port; with address 0.0.0.0 the port to listen on, with port 0 too the serial line |
 //! | 4 | milliseconds between readings |
 //! | 2 | length of the topic |
 //! | 2 | length of the certificate field; 0 where the device does not sign |
@@ -26,7 +26,7 @@ use core::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use crate::copy::copy;
+use crate::{copy::copy, crc32::crc32};
 
 /// What a blob begins with.
 pub const MAGIC: &[u8; 8] = b"fedmsgPV";
@@ -46,7 +46,7 @@ pub struct Provision<'a> {
     pub seed: &'a [u8; 32],
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// Whom it asks for the time (SNTP).
+    /// Whom it asks for the time (SNTP); 0.0.0.0:0 with [`Bus::Serial`].
     pub time_server: SocketAddrV4,
     /// How it meets its subscribers.
     pub bus: Bus,
@@ -73,7 +73,14 @@ pub enum Bus {
     Listen(u16),
     /// It connects to a relay's bound SUB socket (`active`).
     Connect(SocketAddrV4),
+    /// A bridge at the other end of its serial line subscribes, and tells the time:
+    /// [`serial`](crate::serial). A program that knows only of networks refuses such a blob for
+    /// its port.
+    Serial,
 }
+
+/// Address and port of what is not there.
+pub const NOWHERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for Bus {
@@ -83,6 +90,7 @@ impl defmt::Format for Bus {
             Self::Connect(relay) => {
                 defmt::write!(f, "Connect({}, {})", relay.ip().octets(), relay.port());
             }
+            Self::Serial => defmt::write!(f, "Serial"),
         }
     }
 }
@@ -173,9 +181,10 @@ impl<'a> Provision<'a> {
             seed,
             mac,
             time_server,
-            bus: match bus.ip() {
-                ip if ip.is_unspecified() => Bus::Listen(bus.port()),
-                _ => Bus::Connect(bus),
+            bus: match bus {
+                NOWHERE => Bus::Serial,
+                bus if bus.ip().is_unspecified() => Bus::Listen(bus.port()),
+                bus => Bus::Connect(bus),
             },
             period_ms,
             topic: core::str::from_utf8(topic).map_err(|_| Error::Field("topic"))?,
@@ -204,6 +213,7 @@ impl<'a> Provision<'a> {
         let bus = match self.bus {
             Bus::Listen(port) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
             Bus::Connect(relay) => relay,
+            Bus::Serial => NOWHERE,
         };
         let (blob, checksum) = out
             .get_mut(..needed)
@@ -242,9 +252,11 @@ impl<'a> Provision<'a> {
     fn check(&self) -> Result<(), Error> {
         let printable = |c: u8| c.is_ascii_graphic() && c != b'"' && c != b'\\';
         let topic = self.topic.as_bytes();
-        let port = match self.bus {
-            Bus::Listen(port) => port,
-            Bus::Connect(relay) => relay.port(),
+        let (server, serial) = (self.time_server, self.bus == Bus::Serial);
+        let has_port = match self.bus {
+            Bus::Listen(port) => port != 0,
+            Bus::Connect(relay) => relay.port() != 0,
+            Bus::Serial => true,
         };
         for (name, good) in [
             (
@@ -264,9 +276,12 @@ impl<'a> Provision<'a> {
             ),
             (
                 "time server",
-                !self.time_server.ip().is_unspecified() && self.time_server.port() != 0,
+                match serial {
+                    true => server == NOWHERE,
+                    false => !server.ip().is_unspecified() && server.port() != 0,
+                },
             ),
-            ("port", port != 0),
+            ("port", has_port),
             ("period", self.period_ms != 0),
         ] {
             if !good {
@@ -325,18 +340,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Bit by bit: it is for a kilobyte once a boot.
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-        }
-    }
-    !crc
-}
-
 /// Magic, version and length.
 const HEADER: usize = 8 + 2 + 2;
 /// All but topic and certificate.
@@ -380,6 +383,11 @@ mod tests {
                 bus: Bus::Connect(relay),
                 ..example()
             },
+            Provision {
+                bus: Bus::Serial,
+                time_server: NOWHERE,
+                ..example()
+            },
         ] {
             let mut flash = written(&provision).unwrap();
             assert!(Provision::parse(&flash) == Ok(provision));
@@ -391,7 +399,6 @@ mod tests {
     #[test]
     fn every_damaged_bit_and_every_missing_byte_is_noticed() {
         let blob = written(&example()).unwrap();
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         for len in 0..blob.len() {
             assert!(Provision::parse(&blob[..len]).is_err(), "{len}");
         }
@@ -467,6 +474,13 @@ mod tests {
                 "time server",
                 Provision {
                     time_server: nowhere,
+                    ..example
+                },
+            ),
+            (
+                "time server",
+                Provision {
+                    bus: Bus::Serial,
                     ..example
                 },
             ),

@@ -18,7 +18,7 @@ use std::{
 use fedmsg::crypto::FileSigner;
 use fedmsg_core::{
     crypto::{Signer, p256::P256Signer},
-    provision::{Bus, Provision},
+    provision::{Bus, NOWHERE, Provision},
 };
 use tempfile::TempDir;
 
@@ -80,10 +80,18 @@ fn a_device_s_file_holds_what_issue_made_and_was_told() {
         .concat(),
     );
 
-    let files = ["dev-1", "dev-2"].map(|name| fs::read(ca.join(format!("{name}.device"))).unwrap());
-    let [one, two] = files.each_ref().map(|file| Provision::parse(file).unwrap());
+    run(
+        "issue",
+        ca,
+        &[&["serial-1"], &device[..3], &["--serial"]].concat(),
+    );
+
+    let files = ["dev-1", "dev-2", "serial-1"]
+        .map(|name| fs::read(ca.join(format!("{name}.device"))).unwrap());
+    let [one, two, serial] = files.each_ref().map(|file| Provision::parse(file).unwrap());
     assert_eq!(one.bus, Bus::Listen(9941));
     assert_eq!(two.bus, Bus::Connect("192.0.2.2:9942".parse().unwrap()));
+    assert_eq!((serial.bus, serial.time_server), (Bus::Serial, NOWHERE));
     assert_eq!(one.time_server, "192.0.2.1:123".parse().unwrap());
     assert_eq!((one.topic, one.period_ms), ("org.example.dev.lab", 10_000));
     assert!(one.seed != two.seed && one.mac != two.mac);

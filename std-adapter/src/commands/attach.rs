@@ -47,6 +47,11 @@ impl Attach {
         })
     }
 
+    /// Where.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Whether to take connections.
     pub(super) fn bind(&self) -> bool {
         self.bind

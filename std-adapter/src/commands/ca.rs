@@ -11,7 +11,7 @@ use clap::{Subcommand, value_parser};
 
 use super::{EXIT_CODES, Outcome, now};
 use crate::crypto::{DeviceSettings, KeyKind, ca::Ca};
-use fedmsg_core::provision::Bus;
+use fedmsg_core::provision::{Bus, NOWHERE};
 
 /// Make a certificate authority, issue and revoke certificates
 ///
@@ -69,14 +69,18 @@ enum Action {
 #[derive(clap::Args)]
 struct Device {
     /// Make NAME.device as well: what targets/mps2/run puts into a device's flash
-    #[arg(long, conflicts_with = "rsa", requires_all = ["topic", "time_server"])]
+    #[arg(long, conflicts_with = "rsa", requires_all = ["topic", "clock"])]
     device: bool,
     /// What the device's topics begin with, such as org.example.dev.lab
     #[arg(long, requires = "device")]
     topic: Option<String>,
     /// Whom the device asks for the time (SNTP; the port is mostly 123)
-    #[arg(long, value_name = "IP:PORT", requires = "device")]
+    #[arg(long, value_name = "IP:PORT", requires = "device", group = "clock")]
     time_server: Option<SocketAddrV4>,
+    /// A device without a network: `fedmsg bridge` is at the other end of its serial line, and tells
+    /// the time
+    #[arg(long, requires = "device", group = "clock", conflicts_with_all = ["relay", "port"])]
+    serial: bool,
     /// The relay that the device connects to; without it, it listens
     #[arg(long, value_name = "IP:PORT", requires = "device")]
     relay: Option<SocketAddrV4>,
@@ -99,14 +103,18 @@ struct Device {
 
 impl Device {
     fn settings(&self) -> Option<DeviceSettings> {
-        let (true, Some(topic), Some(time_server)) = (self.device, &self.topic, self.time_server)
-        else {
+        let (true, Some(topic)) = (self.device, &self.topic) else {
             return None;
         };
         Some(DeviceSettings {
             topic: topic.clone(),
-            bus: self.relay.map_or(Bus::Listen(self.port), Bus::Connect),
-            time_server,
+            bus: match self.relay {
+                _ if self.serial => Bus::Serial,
+                Some(relay) => Bus::Connect(relay),
+                None => Bus::Listen(self.port),
+            },
+            // There is one, unless the bridge tells.
+            time_server: self.time_server.unwrap_or(NOWHERE),
             period_ms: self.period,
             mac: self.mac,
         })

@@ -30,6 +30,7 @@ use crate::{
 
 mod announce;
 mod attach;
+mod bridge;
 mod ca;
 mod canonicalize;
 mod check;
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
     let name = |command| Name { called, command };
     let (name, outcome) = match command {
         Command::Announce(args) => with(name("announce"), |name| announce::run(&args, name)),
+        Command::Bridge(args) => with(name("bridge"), |name| bridge::run(&args, name)),
         Command::Ca(args) => with(name(args.name()), |_| ca::run(&args)),
         Command::Canonicalize(args) => with(name("canonicalize"), |_| canonicalize::run(&args)),
         Command::Check(args) => with(name("check"), |_| check::run(&args)),
@@ -141,6 +143,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Announce(announce::Args),
+    Bridge(bridge::Args),
     Ca(ca::Args),
     Canonicalize(canonicalize::Args),
     Check(check::Args),

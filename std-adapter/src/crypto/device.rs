@@ -26,7 +26,8 @@ pub struct DeviceSettings {
     pub topic: String,
     /// How it meets its subscribers.
     pub bus: Bus,
-    /// Whom it asks for the time (SNTP).
+    /// Whom it asks for the time (SNTP); [`NOWHERE`](fedmsg_core::provision::NOWHERE) with
+    /// [`Bus::Serial`].
     pub time_server: SocketAddrV4,
     /// Milliseconds between its readings.
     pub period_ms: u32,

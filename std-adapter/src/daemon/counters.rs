@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use fedmsg_core::serial::Counts as Line;
+
 use super::Refusal;
 
 /// What a daemon has done since it was started, in messages.
@@ -21,6 +23,8 @@ pub struct Counters {
     pub refused: BTreeMap<&'static str, u64>,
     /// Messages that a subscriber was too slow for, added up over the subscribers.
     pub dropped: u64,
+    /// What happened on a bridge's serial line.
+    pub line: Option<Line>,
 }
 
 impl Counters {
@@ -37,6 +41,7 @@ pub(super) struct Tally {
     received: AtomicU64,
     forwarded: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    line: Mutex<Option<Line>>,
 }
 
 impl Tally {
@@ -54,6 +59,12 @@ impl Tally {
         }
     }
 
+    pub(super) fn set_line(&self, line: Option<Line>) {
+        if line.is_some() {
+            *self.line.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        }
+    }
+
     pub(super) fn counters(&self, dropped: u64) -> Counters {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         Counters {
@@ -61,6 +72,7 @@ impl Tally {
             forwarded: self.forwarded.load(Relaxed),
             refused: refused.clone(),
             dropped,
+            line: *self.line.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

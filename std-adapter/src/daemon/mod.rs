@@ -1,5 +1,5 @@
-//! A site's long-running programs, as a library: [`Relay`], [`SigningRelay`] and [`Gateway`] take
-//! messages on one side and pass them on at the other; [`serve`] runs one as a service.
+//! A site's long-running programs, as a library: [`Relay`], [`SigningRelay`], [`Gateway`]
+//! and [`Bridge`] take messages on one side and pass them on at the other; [`serve`] runs one as a service.
 //!
 //! ```
 //! use fedmsg::{daemon::Relay, transport::{Options, Publisher, Subscriber, Transport, native::Native}};
@@ -46,6 +46,7 @@
 //!
 //! Source: the peer's `fedmsg.commands.relay`, `fedmsg.commands.gateway` and `moksha.hub` 1.5.17.
 
+mod bridge;
 mod counters;
 mod error;
 mod gateway;
@@ -53,10 +54,12 @@ mod judge;
 mod limiter;
 mod relay;
 mod running;
+mod serial;
 mod service;
 mod signing;
 mod status;
 
+pub use bridge::Bridge;
 pub use counters::Counters;
 pub use error::{Error, Refusal};
 pub use gateway::Gateway;

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fedmsg_core::serial::Counts as Line;
+
 use super::{Counters, Error, Refusal, counters::Tally, limiter::Limiter};
 use crate::transport::{
     self, Endpoint, Message, Monitor, Notice, Options, Publisher as _, Subscriber as _,
@@ -138,10 +140,27 @@ impl Stopper {
     }
 }
 
+/// Where a daemon's messages come from.
+pub(super) trait Source: Send + 'static {
+    /// As [`Subscriber::recv`](transport::Subscriber::recv).
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, transport::Error>;
+
+    /// What was counted on a serial line.
+    fn line(&self) -> Option<Line> {
+        None
+    }
+}
+
+impl Source for NativeSubscriber {
+    fn recv(&mut self, timeout: Duration) -> Result<Option<Message<'_>>, transport::Error> {
+        transport::Subscriber::recv(self, timeout)
+    }
+}
+
 /// A daemon that is being made.
-pub(super) struct Wiring {
+pub(super) struct Wiring<S = NativeSubscriber> {
     kind: Kind,
-    subscriber: NativeSubscriber,
+    subscriber: S,
     publisher: NativePublisher,
     inbound: Vec<Endpoint>,
     outbound: Vec<Endpoint>,
@@ -151,25 +170,13 @@ pub(super) struct Wiring {
 
 impl Wiring {
     pub(super) fn new(kind: Kind, options: &Options) -> Result<Self, Error> {
-        let limiter = Arc::<Limiter>::default();
-        let options = Options {
-            monitor: Some(logging(kind, &limiter, options.monitor.clone())),
-            ..options.clone()
-        };
-        let inbound = Options {
-            high_water_mark: 0,
-            ..options.clone()
-        };
-        let mut subscriber = Native.subscriber(&inbound)?;
-        subscriber.subscribe(b"")?;
-        Ok(Self {
-            kind,
-            subscriber,
-            publisher: Native.publisher(&options)?,
-            inbound: Vec::new(),
-            outbound: Vec::new(),
-            limiter,
-            linger: options.linger,
+        Self::over(kind, options, |_, options| {
+            let mut subscriber = Native.subscriber(&Options {
+                high_water_mark: 0,
+                ..options.clone()
+            })?;
+            subscriber.subscribe(b"")?;
+            Ok(subscriber)
         })
     }
 
@@ -213,6 +220,42 @@ impl Wiring {
                 self.inbound.push(endpoint.clone());
             }
         }
+        Ok(())
+    }
+}
+
+impl<S: Source> Wiring<S> {
+    /// Takes messages from what `source` makes.
+    pub(super) fn over(
+        kind: Kind,
+        options: &Options,
+        source: impl FnOnce(&Arc<Limiter>, &Options) -> Result<S, transport::Error>,
+    ) -> Result<Self, Error> {
+        let limiter = Arc::<Limiter>::default();
+        let options = Options {
+            monitor: Some(logging(kind, &limiter, options.monitor.clone())),
+            ..options.clone()
+        };
+        Ok(Self {
+            kind,
+            subscriber: source(&limiter, &options)?,
+            publisher: Native.publisher(&options)?,
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+            limiter,
+            linger: options.linger,
+        })
+    }
+
+    /// Says where messages come from, of a source that is no socket.
+    pub(super) fn name_inbound(&mut self, endpoint: Endpoint) {
+        self.inbound = vec![endpoint];
+    }
+
+    /// Connects to a bound subscriber.
+    pub(super) fn connect_outbound(&mut self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.publisher.connect(endpoint)?;
+        self.outbound.push(endpoint.clone());
         Ok(())
     }
 
@@ -267,6 +310,7 @@ impl Wiring {
             };
             while !its.stopping.load(Relaxed) {
                 its.turns.fetch_add(1, Relaxed);
+                its.tally.set_line(subscriber.line());
                 let mut timeout = TURN;
                 for _ in 0..MESSAGES {
                     let Some(message) = subscriber.recv(timeout)? else {
@@ -283,6 +327,7 @@ impl Wiring {
                 };
                 take(&message);
             }
+            its.tally.set_line(subscriber.line());
             drop(subscriber);
             let before = sink.lost();
             match sink.close() {

@@ -109,7 +109,7 @@ fn report(running: &Running, now: &Counters, last: &Counters) -> Value {
     let kind = running.kind();
     let handled = |counters: &Counters| counters.forwarded + counters.all_refused();
     let time = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    json!({
+    let mut status = json!({
         "consumers": [{
             "name": kind.consumer,
             "module": kind.module,
@@ -135,7 +135,15 @@ fn report(running: &Running, now: &Counters, last: &Counters) -> Value {
             "now": false,
             "last_ran": time.as_secs_f64(),
         }],
-    })
+    });
+    if let (Some(line), Some(consumer)) = (now.line, status.pointer_mut("/consumers/0")) {
+        consumer["line"] = json!({
+            "sessions": line.sessions,
+            "repeated": line.repeated,
+            "damaged": line.damaged,
+        });
+    }
+    status
 }
 
 const SOCKET: &str = "moksha.monitoring.socket";

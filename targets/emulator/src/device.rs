@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -30,6 +30,8 @@ pub struct Options {
     pub guest_port: u16,
     /// The port of this machine's loopback interface that leads there; 0 for any that is free.
     pub host_port: u16,
+    /// Whether its second serial port is a pseudo-terminal of this machine's.
+    pub serial: bool,
     /// Addresses in the image from which and to which instructions are counted.
     pub count: Option<[u64; 2]>,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             elsewhere: false,
             guest_port: 9940,
             host_port: 0,
+            serial: false,
             count: None,
         }
     }
@@ -65,6 +68,7 @@ pub struct Device {
     counts: Receiver<u64>,
     /// Here, and elsewhere if there is that.
     ports: VecDeque<u16>,
+    serial: Option<PathBuf>,
     /// Holds the monitor's socket.
     _dir: TempDir,
 }
@@ -98,6 +102,13 @@ impl Device {
                 Board::An385 => "mps2-an385",
                 Board::An386 => "mps2-an386",
             })
+            .args(
+                options
+                    .serial
+                    .then_some(["-serial", "pty"])
+                    .iter()
+                    .flatten(),
+            )
             .arg("-kernel")
             .arg(image)
             .args(["-net", "nic,model=lan9118,netdev=cable"])
@@ -130,6 +141,8 @@ impl Device {
                 for line in BufReader::new(errors).lines().map_while(Result::ok) {
                     match line.strip_prefix("section ").map(str::parse) {
                         Some(Ok(count)) => drop(send_count.send(count)),
+                        // `serial_path` tells.
+                        _ if line.starts_with("char device redirected") => {}
                         _ => eprintln!("qemu: {line}"),
                     }
                 }
@@ -143,8 +156,12 @@ impl Device {
             log,
             counts,
             ports: VecDeque::new(),
+            serial: None,
             _dir: dir,
         };
+        if options.serial {
+            device.serial = Some(device.monitor.pty()?);
+        }
         let networks = device.monitor.ask("info usernet")?;
         device.ports = networks
             .lines()
@@ -166,6 +183,21 @@ impl Device {
     pub fn address(&self) -> SocketAddr {
         let port = self.ports.front().copied().unwrap_or_default();
         SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// The pseudo-terminal at the other end of its second serial port, where there is one.
+    #[must_use]
+    pub fn serial_path(&self) -> Option<&Path> {
+        self.serial.as_deref()
+    }
+
+    /// Presses its reset button.
+    ///
+    /// # Errors
+    /// Where QEMU does not answer.
+    pub fn reset(&mut self) -> Result<(), Error> {
+        let reset = json!({"execute": "system_reset"});
+        self.monitor.execute(&reset).map(drop)
     }
 
     /// The next line of its log, if one comes in time.
@@ -340,6 +372,16 @@ impl Monitor {
             "arguments": {"command-line": command},
         }))?;
         Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The path of the only serial port that is a pseudo-terminal.
+    fn pty(&mut self) -> Result<PathBuf, Error> {
+        let devices = self.execute(&json!({"execute": "query-chardev"}))?;
+        let mut names = devices.as_array().into_iter().flatten();
+        names
+            .find_map(|device| device.get("filename")?.as_str()?.strip_prefix("pty:"))
+            .map(PathBuf::from)
+            .ok_or_else(|| Error(format!("QEMU has made no pseudo-terminal: {devices}")))
     }
 
     fn execute(&mut self, command: &Value) -> Result<Value, Error> {

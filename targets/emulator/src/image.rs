@@ -63,7 +63,14 @@ pub const EMBASSY: Image = Image {
     features: &["embassy", "signed"],
 };
 
-/// The same without what signs.
+/// The same device on a serial line, without a network.
+pub const SERIAL: Image = Image {
+    name: "serial",
+    bin: "serial",
+    features: &["serial", "signed"],
+};
+
+/// `device` without what signs.
 pub const UNSIGNED: Image = Image {
     name: "unsigned",
     bin: "device",
@@ -78,7 +85,7 @@ pub const MZMQ: Image = Image {
 };
 
 /// All of them.
-pub const ALL: [Image; 4] = [DEVICE, EMBASSY, UNSIGNED, MZMQ];
+pub const ALL: [Image; 5] = [DEVICE, EMBASSY, SERIAL, UNSIGNED, MZMQ];
 
 /// The one of that name.
 ///

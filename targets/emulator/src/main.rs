@@ -46,8 +46,14 @@ fn build(name: &str) -> Result<(), Error> {
 }
 
 fn provision(blob: &str, out: &Path) -> Result<(), Error> {
-    let blob = fs::read(blob).map_err(|error| Error(format!("{blob}: {error}")))?;
-    image::provision(&image::build(&image::DEVICE)?, &blob, out)
+    let failed = |error: &dyn std::fmt::Display| Error(format!("{blob}: {error}"));
+    let bytes = fs::read(blob).map_err(|error| failed(&error))?;
+    let own = Provision::parse(&bytes).map_err(|error| failed(&error))?;
+    let image = match own.bus {
+        Bus::Serial => image::SERIAL,
+        Bus::Listen(_) | Bus::Connect(_) => image::DEVICE,
+    };
+    image::provision(&image::build(&image)?, &bytes, out)
 }
 
 fn measure(check: bool) -> Result<(), Error> {
@@ -69,6 +75,7 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
     let own = Provision::parse(&bytes).map_err(|error| Error(format!("{blob}: {error}")))?;
     let mut options = Options {
         host_port,
+        serial: own.bus == Bus::Serial,
         ..Options::default()
     };
     if let Bus::Listen(port) = own.bus {
@@ -83,7 +90,10 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
         None
     };
     let mut device = Device::boot(&image, &options)?;
-    println!("subscribers are awaited on {}", device.address());
+    match device.serial_path() {
+        Some(path) => println!("a bridge is awaited on {}", path.display()),
+        None => println!("subscribers are awaited on {}", device.address()),
+    }
 
     let (line, lines) = mpsc::channel();
     thread::spawn(move || {

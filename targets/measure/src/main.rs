@@ -149,6 +149,7 @@ mod tests {
             ("zmtp", &codec),
             ("json", &codec),
             ("message", &codec),
+            ("serial", &codec),
             ("crypto", &crypto),
         ] {
             let mut names = Vec::new();

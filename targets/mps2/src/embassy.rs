@@ -139,6 +139,7 @@ impl Device {
                 info!("address {=[u8]}", config.address.address().octets());
             }
             match self.bus {
+                Bus::Serial => {}
                 Bus::Listen(port) => info!("listening on port {=u16}", port),
                 Bus::Connect(relay) => info!(
                     "connecting to {=[u8]}, port {=u16}",
@@ -223,6 +224,7 @@ impl Device {
         loop {
             stack.wait_config_up().await;
             let connected = match self.bus {
+                Bus::Serial => return,
                 Bus::Listen(port) => socket.accept(port).await.is_ok(),
                 Bus::Connect(relay) => {
                     let relay = (Ipv4Address::from(*relay.ip()), relay.port());
@@ -297,6 +299,7 @@ impl Device {
         match self.bus {
             Bus::Listen(_) => SOCKETS,
             Bus::Connect(_) => 1,
+            Bus::Serial => 0,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A device on the bus, in parts to be copied: `board` (memory, clock, drivers), `ip` (TCP/IP,
-//! subscribers; or `embassy`, the same in asynchronous tasks), [`sntp`] (time), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
+//! subscribers; or `embassy`, the same in asynchronous tasks) or `serial` (a bridge on a serial line),
+//! [`sntp`] (time), [`entropy`], and what is to be said: [`agenda`] (when), [`author`] (what),
 //! [`app`], which knows of the rest only that there is a [`transport`]. The protocol is
 //! `fedmsg-core`'s. `targets/README.md` says how to port it.
 //!
@@ -17,6 +18,8 @@ pub mod entropy;
 #[cfg(feature = "ip")]
 pub mod ip;
 mod log;
+#[cfg(feature = "serial")]
+pub mod serial;
 pub mod sntp;
 #[cfg(target_os = "none")]
 pub mod start;

@@ -1,5 +1,7 @@
 //! What every image does first: it looks at what it was provisioned with.
 
+#[cfg(any(feature = "ip", feature = "embassy"))]
+use fedmsg_core::provision::Bus;
 use fedmsg_core::{
     crypto::Signer,
     provision::{Error, Provision, VERSION},
@@ -24,6 +26,16 @@ pub fn read() -> Option<Owner> {
         random: Entropy::new(provision.seed),
         provision,
     })
+}
+
+/// `None`, and a line in the log, for a device that was not provisioned for a network.
+#[cfg(any(feature = "ip", feature = "embassy"))]
+pub fn check_network(owner: &Owner) -> Option<()> {
+    if owner.provision.bus == Bus::Serial {
+        defmt::error!("provisioned for a serial line, and this firmware has a network");
+        return None;
+    }
+    Some(())
 }
 
 /// Somebody has to come and look. Starting again would change nothing.

@@ -1,5 +1,6 @@
-//! Every public function of `zmtp`, `json`, `message`, `provision` and `crypto::comb`, on input that
-//! the optimizer knows nothing about: what can panic is in this image. `from_slice`, which is serde-json-core's, is in `read`.
+//! Every public function of `zmtp`, `json`, `message`, `provision`, `serial` and `crypto::comb`, on
+//! input that the optimizer knows nothing about: what can panic is in this image. `from_slice`, which
+//! is serde-json-core's, is in `read`.
 //! It is there to be looked at; running it shows little.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -9,6 +10,7 @@ use fedmsg_core::crypto::{Refusal, SignError, Signer, Verifier, comb::CombSigner
 use fedmsg_core::json::{self, Writer};
 use fedmsg_core::message::{self, Envelope, MessageId, Text, Topic};
 use fedmsg_core::provision::Provision;
+use fedmsg_core::serial::{self, Line};
 use fedmsg_core::zmtp::command::Metadata;
 use fedmsg_core::zmtp::frame::{self, Decoded, Frame, Header};
 use fedmsg_core::zmtp::{
@@ -35,6 +37,7 @@ fn everything((out, scratch): &mut (&mut [u8; 1024], &mut [u8; 1024])) {
     json(input, *out);
     message(input, *out, *scratch);
     provision(input, *out);
+    serial(input, *out);
     sign(input, *out);
 }
 
@@ -192,6 +195,34 @@ fn provision(input: &[u8], out: &mut [u8]) {
     match Provision::parse(input) {
         Ok(provision) => show(provision.write(out)),
         Err(error) => show::<(), _>(Err(error)),
+    }
+}
+
+/// Both ends of a serial line.
+fn serial(input: &[u8], out: &mut [u8]) {
+    for mut line in [Line::host(), Line::device()] {
+        let (number, now) = (black_box(1), black_box(2));
+        line.set_time(now, now);
+        line.open(number, now);
+        while black_box(line.can_write()) {
+            line.write(input, now);
+            let n = line.outgoing(now).len();
+            line.sent(black_box(n));
+            let (taken, event) = line.receive(input, now);
+            if let Some(serial::Event::Closed(reason)) = event {
+                show::<(), _>(Err(reason));
+            }
+            black_box((taken, event, line.tick(now), line.has_unread()));
+            black_box(line.read(out));
+            black_box((
+                line.is_open(),
+                line.is_opening(),
+                line.time(now),
+                line.counts(),
+            ));
+        }
+        line.close();
+        black_box(line);
     }
 }
 

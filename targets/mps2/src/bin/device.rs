@@ -46,6 +46,7 @@ mod device {
 
     #[inline(never)] // what it has on the stack is gone before there is more
     fn app(mut owner: Owner) -> Option<&'static mut Device> {
+        start::check_network(&owner)?;
         let Some(ethernet) = board::ethernet(owner.provision.mac) else {
             defmt::error!("no Ethernet controller, this device does nothing");
             return None;

@@ -52,6 +52,7 @@ mod device {
 
     fn spawn(spawner: Spawner) -> Option<()> {
         let mut owner = start::read()?;
+        start::check_network(&owner)?;
         let (stack, runner) = network(owner.provision.mac, owner.random.draw_u64())?;
         let agenda = Agenda::new(owner.provision.period_ms);
         let author = author(&owner)?;

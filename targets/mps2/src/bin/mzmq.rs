@@ -33,8 +33,8 @@ mod rival {
         ip::{
             SUBSCRIBERS,
             net::{Net, SOCKETS, Socket, Storage},
-            sntp::Sntp,
         },
+        sntp::Sntp,
         start,
         transport::Counts,
     };

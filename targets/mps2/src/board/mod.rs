@@ -9,13 +9,17 @@
 
 mod clock;
 pub mod console;
+#[cfg(any(feature = "ip", feature = "embassy"))]
 mod ethernet;
 mod flash;
+#[cfg(feature = "serial")]
+mod line;
 mod memory;
 mod register;
 pub mod stack;
 #[cfg(feature = "embassy")]
 mod ticks;
+mod uart;
 
 use cortex_m::{
     interrupt::InterruptNumber,
@@ -24,8 +28,11 @@ use cortex_m::{
 use cortex_m_rt::exception;
 
 pub use clock::Clock;
+#[cfg(any(feature = "ip", feature = "embassy"))]
 pub use ethernet::Ethernet;
 pub use flash::provision;
+#[cfg(feature = "serial")]
+pub use line::SerialLine;
 pub use memory::Static;
 
 use register::Register;
@@ -35,21 +42,32 @@ use crate::author::Senses;
 /// The two buttons.
 const BUTTONS: Register = Register(0x4002_8008);
 
-/// Starts clock and serial line. `None` the second time.
+/// Starts clock and console. `None` the second time.
 pub fn start() -> Option<Clock> {
     stack::paint();
     let core = cortex_m::Peripherals::take()?;
-    console::start();
-    for interrupt in [console::INTERRUPT, ethernet::INTERRUPT] {
-        // SAFETY: nothing here depends on an interrupt being masked.
-        unsafe { NVIC::unmask(Interrupt(interrupt)) };
-    }
+    console::UART.start();
+    unmask(console::INTERRUPT);
     Some(Clock::start(core.SYST))
 }
 
+fn unmask(interrupt: u16) {
+    // SAFETY: nothing here depends on an interrupt being masked.
+    unsafe { NVIC::unmask(Interrupt(interrupt)) };
+}
+
 /// Starts the network; `None` if the controller is not there.
+#[cfg(any(feature = "ip", feature = "embassy"))]
 pub fn ethernet(mac: [u8; 6]) -> Option<Ethernet> {
     Ethernet::start(mac)
+}
+
+/// Starts the serial line to the bridge.
+#[cfg(feature = "serial")]
+pub fn serial_line() -> SerialLine {
+    line::UART.start();
+    unmask(line::INTERRUPT);
+    SerialLine(())
 }
 
 /// What it can tell.
@@ -68,19 +86,17 @@ pub fn sleep() {
     // With interrupts held back, so that none comes between the look and the sleep; it ends the
     // sleep all the same, and is served after.
     cortex_m::interrupt::free(|_| {
-        Ethernet::acknowledge();
-        // SAFETY: as in `start`.
-        unsafe { NVIC::unmask(Interrupt(ethernet::INTERRUPT)) };
+        #[cfg(feature = "ip")]
+        await_frame();
         cortex_m::asm::wfi();
     });
 }
 
 /// Lets the Ethernet controller interrupt at the next frame.
-#[cfg(feature = "embassy")]
+#[cfg(any(feature = "ip", feature = "embassy"))]
 fn await_frame() {
     Ethernet::acknowledge();
-    // SAFETY: as in `start`.
-    unsafe { NVIC::unmask(Interrupt(ethernet::INTERRUPT)) };
+    unmask(ethernet::INTERRUPT);
 }
 
 /// Starts the device again.
@@ -96,8 +112,7 @@ unsafe extern "C" {
 /// The board's interrupts up to the last one that is used, for cortex-m-rt.
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(export_name = "__INTERRUPTS")]
-static INTERRUPTS: [unsafe extern "C" fn(); ethernet::INTERRUPT as usize + 1] =
-    [on_any_interrupt; _];
+static INTERRUPTS: [unsafe extern "C" fn(); 14] = [on_any_interrupt; _];
 
 #[derive(Clone, Copy)]
 struct Interrupt(u16);
@@ -114,6 +129,8 @@ unsafe impl InterruptNumber for Interrupt {
 unsafe fn DefaultHandler(number: i16) {
     match u16::try_from(number) {
         Ok(console::INTERRUPT) => console::on_interrupt(),
+        #[cfg(feature = "serial")]
+        Ok(line::INTERRUPT) => line::UART.on_interrupt(),
         // It has ended the sleep, which is all that it is for. The program serves the device.
         Ok(number) => {
             NVIC::mask(Interrupt(number));

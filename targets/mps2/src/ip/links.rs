@@ -155,7 +155,7 @@ impl Links {
                     socket.connect(relay, random.draw_u64());
                     *slot = Slot::Waiting;
                 }
-                Bus::Connect(_) => {}
+                Bus::Connect(_) | Bus::Serial => {}
             },
             Slot::Waiting if socket.is_connected() => match publisher.open(now) {
                 Some(link) => {

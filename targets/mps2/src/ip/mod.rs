@@ -74,6 +74,8 @@ impl<D: Cable> Ip<D> {
                     relay.port()
                 );
             }
+            // No image for a network takes that.
+            Bus::Serial => {}
         }
     }
 }
