@@ -47,6 +47,19 @@ impl Image {
     pub fn signs(&self) -> bool {
         self.features.contains(&"signed")
     }
+
+    /// Whether its subscribers come over a network.
+    #[must_use]
+    pub fn has_network(&self) -> bool {
+        !self.features.contains(&"serial")
+    }
+
+    /// Whether a message has been sent, as far as that does not have to wait, by when the next
+    /// thing is done: not where other tasks send it.
+    #[must_use]
+    pub fn sends_at_once(&self) -> bool {
+        !self.features.contains(&"embassy")
+    }
 }
 
 /// The firmware.

@@ -25,7 +25,13 @@ use crate::{
 };
 
 /// What is measured: the first is the firmware, for which [`ROWS`] has limits.
-const IMAGES: [Image; 3] = [image::DEVICE, image::UNSIGNED, image::MZMQ];
+const IMAGES: [Image; 5] = [
+    image::DEVICE,
+    image::UNSIGNED,
+    image::MZMQ,
+    image::EMBASSY,
+    image::SERIAL,
+];
 
 /// What is measured of each, with what must hold of the first whatever the file says.
 const ROWS: [(&str, Option<u64>); 7] = [
@@ -114,27 +120,27 @@ fn column(image: &Image) -> Result<(Column, Vec<String>), Error> {
         symbols.address("fedmsg_mps2::app::begin")?,
         symbols.address("fedmsg_mps2::app::end")?,
     ];
-    let mut stack = 0;
+    let mut stack = None;
     let mut instructions = |signed, subscribers| {
+        if !image.has_network() || signed && !image.signs() {
+            return Ok::<_, Error>(None);
+        }
         let run = run(&path, count, signed, subscribers)?;
-        stack = stack.max(run.stack);
-        Ok::<_, Error>(Some(run.instructions))
+        stack = stack.max(Some(run.stack));
+        Ok(image.sends_at_once().then_some(run.instructions))
     };
-    let unsigned = [instructions(false, 1)?, instructions(false, 4)?];
-    let signed = match image.signs() {
-        true => [instructions(true, 1)?, instructions(true, 4)?],
-        false => [None; 2],
-    };
+    let [a, b, c, d] = [(false, 1), (false, 4), (true, 1), (true, 4)]
+        .map(|(signed, subscribers)| instructions(signed, subscribers));
     let column = Column {
         name: image.name,
         figures: [
             Some(size(&[".vector_table", ".text", ".rodata", ".data"])),
             Some(size(&RAM)),
-            Some(stack),
-            unsigned[0],
-            unsigned[1],
-            signed[0],
-            signed[1],
+            stack,
+            a?,
+            b?,
+            c?,
+            d?,
         ],
         code: code(&elf),
         statics: statics(&elf, size(&RAM)),
@@ -184,7 +190,10 @@ fn page(columns: &[Column]) -> Result<String, Error> {
         - `mzmq` is the same board, network and messages, unsigned, on mzmq's connections. It has \
         no limits on handshakes and silence (heartbeats), no ring that subscribers share (a message \
         that does not fit a socket's 1 KiB at once is lost, and counted by the program), no \
-        canonical JSON. It only listens; `device` also connects to a relay.\n\n",
+        canonical JSON. It only listens; `device` also connects to a relay.\n\
+        - `embassy` is `device` in asynchronous tasks: a message is sent by others than the one that \
+        publishes it, so its instructions are not counted. `serial` has a serial line instead of a \
+        network, and is not run for this page.\n\n",
         version("rustc")?,
         version("qemu-system-arm")?,
     );

@@ -33,10 +33,8 @@ use fedmsg::{
 use fedmsg_core::provision::{Bus, NOWHERE};
 use fedmsg_emulator::{
     Device, image,
-    symbols::{Symbols, panic_calls},
 };
 use fedmsg_tests::{PATIENCE, next, pyzmq::Pyzmq, random::Random};
-use object::read::elf::ElfFile32;
 use rustix::{
     fs::{Mode, OFlags, fcntl_setfl},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -159,20 +157,6 @@ fn an_image_and_a_blob_for_different_transports_say_so() {
         let mut device = lab.boot(image, 100, bus);
         device.wait_for(text).expect("a clear line");
     }
-}
-
-#[test]
-#[ignore = "targets/mps2/run test"]
-fn nothing_of_this_repository_can_panic_in_the_image() {
-    let path = image::build(&image::SERIAL).expect("the firmware builds");
-    let bytes = fs::read(&path).expect("the image");
-    let elf = ElfFile32::parse(&*bytes).expect("an image");
-    let handler = "__rustc::rust_begin_unwind";
-    let calls = panic_calls(&elf, &Symbols::of(&elf), &path, handler).expect("an image");
-    let lines = || calls.iter().filter_map(|call| call.lines.first());
-    assert!(lines().count() > 0, "binutils' addr2line is needed");
-    let own = |line: &&String| line.starts_with("core/") || line.starts_with("targets/");
-    assert_eq!(lines().find(own), None);
 }
 
 /// A CA and what devices are made of.

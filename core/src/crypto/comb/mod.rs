@@ -1,5 +1,6 @@
 //! Signs as [`P256Signer`](super::p256::P256Signer) does, the same signatures byte for byte, made for
-//! devices: on a core of 32 bits it takes a quarter of the instructions, and half of the flash and stack.
+//! devices: on a core of 32 bits it takes a quarter of the instructions, two thirds of the flash and half of the
+//! stack.
 //! `docs/p256-figures.md` has the figures, beside other implementations.
 //!
 //! ECDSA on P-256 (FIPS 186-5) with SHA-256 and the deterministic nonce of RFC 6979; low-S. It

@@ -12,9 +12,9 @@ use crate::{Lab, unsigned};
 fn what_a_device_is_provisioned_with_is_refused_by_name_where_it_is_no_good() {
     let lab = Lab::new();
     let good = lab.blob("device-1", Bus::Listen(9940), 100);
-    let changed = |at: usize, byte: u8| {
+    let changed = |at: usize, bits: u8| {
         let mut blob = good.clone();
-        blob[at] = byte;
+        blob[at] ^= bits;
         blob
     };
     let seed = [1; 32];
@@ -31,9 +31,9 @@ fn what_a_device_is_provisioned_with_is_refused_by_name_where_it_is_no_good() {
     no_key.truncate(len);
     for (blob, line) in [
         (vec![], "nothing is provisioned"),
-        (changed(8, 2), "format 2"),
-        (changed(100, 0), "damaged or cut off"),
-        (good[..good.len() - 1].to_vec(), "damaged or cut off"),
+        (changed(8, 3), "format 2"),
+        (changed(100, 1), "damaged or cut off"),
+        (good[..good.len() - 8].to_vec(), "damaged or cut off"),
         (no_key, "key is none"),
     ] {
         lab.boot(&blob, &Options::default())
