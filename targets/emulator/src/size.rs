@@ -145,7 +145,12 @@ fn column(image: &Image) -> Result<(Column, Vec<String>), Error> {
         code: code(&elf),
         statics: statics(&elf, size(&RAM)),
     };
-    Ok((column, own_panics(&elf, &symbols, &path)?))
+    // The compiler's own state machine of a task panics if it is resumed after its end.
+    let panics = match image.sends_at_once() {
+        true => own_panics(&elf, &symbols, &path)?,
+        false => Vec::new(),
+    };
+    Ok((column, panics))
 }
 
 const RAM: [&str; 3] = [".data", ".bss", ".uninit"];
@@ -186,7 +191,8 @@ fn page(columns: &[Column]) -> Result<String, Error> {
         signature besides. Counted by a plugin in QEMU; the middle of {SAMPLES}. They are not the \
         cycles of a real chip.\n\n\
         - `device` is the firmware, for which the limits are; `unsigned` the same without feature \
-        `signed`. `--check` looks for panics in each.\n\
+        `signed`. `--check` looks for panics in each but `embassy`, whose tasks have the compiler's for being \
+        resumed after their end.\n\
         - `mzmq` is the same board, network and messages, unsigned, on mzmq's connections. It has \
         no limits on handshakes and silence (heartbeats), no ring that subscribers share (a message \
         that does not fit a socket's 1 KiB at once is lost, and counted by the program), no \
@@ -262,7 +268,7 @@ fn table(
 /// that the optimizer cannot rule out.
 fn own_panics(elf: &ElfFile32<'_>, symbols: &Symbols, path: &Path) -> Result<Vec<String>, Error> {
     let calls = panic_calls(elf, symbols, path, "__rustc::rust_begin_unwind")?;
-    if calls.iter().all(|call| call.lines.is_empty()) {
+    if !calls.is_empty() && calls.iter().all(|call| call.lines.is_empty()) {
         return Err(Error(
             "binutils' addr2line is needed to tell where a panic comes from".into(),
         ));

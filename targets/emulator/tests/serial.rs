@@ -31,9 +31,7 @@ use fedmsg::{
     transport::{Options, Subscriber, Transport, native::Native, zmq::Zmq},
 };
 use fedmsg_core::provision::{Bus, NOWHERE};
-use fedmsg_emulator::{
-    Device, image,
-};
+use fedmsg_emulator::{Device, image};
 use fedmsg_tests::{PATIENCE, next, pyzmq::Pyzmq, random::Random};
 use rustix::{
     fs::{Mode, OFlags, fcntl_setfl},
