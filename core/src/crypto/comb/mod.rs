@@ -121,10 +121,13 @@ fn sign(key: &[u8; 32], hash: &[u8; 32]) -> [Words; 2] {
         let mut nonce = nonces.next();
         let r = reduce::<Order>(&point::multiple_x(&nonce, &Order::PRIME), 0);
         // All but d and e with a factor of 2^256, which their product loses.
-        let sum = add::<Order>(&e, &multiply::<Order>(&montgomery(&r), &d));
-        let inverse = invert::<Order>(&montgomery(&nonce));
+        let mut sum = add::<Order>(&e, &multiply::<Order>(&montgomery(&r), &d));
+        let mut inverse = invert::<Order>(&montgomery(&nonce));
         let s = multiply::<Order>(&inverse, &sum);
+        // Each of them gives the key away, with the signature.
         nonce.zeroize();
+        inverse.zeroize();
+        sum.zeroize();
         let (low, _) = difference(&Order::PRIME, &s);
         let s = select(is_less(&low, &s), &low, &s);
         // One in 2^256 times.
