@@ -1,7 +1,6 @@
 //! Signs as [`P256Signer`](super::p256::P256Signer) does, the same signatures byte for byte, made for
-//! devices: on a core of 32 bits it takes a quarter of the instructions, two thirds of the flash and half of the
-//! stack.
-//! `docs/p256-figures.md` has the figures, beside other implementations.
+//! devices: on a core of 32 bits it takes a quarter of the instructions, two thirds of the flash and
+//! half of the stack. `docs/p256-figures.md` has the figures, beside other implementations.
 //!
 //! ECDSA on P-256 (FIPS 186-5) with SHA-256 and the deterministic nonce of RFC 6979; low-S. It
 //! signs and does nothing else. No branch and no address depends on the key, the nonce or what comes
@@ -42,7 +41,9 @@ use words::{
 
 /// Signs as one sender, with a private key in memory.
 ///
-/// The key is wiped when the signer is dropped, and never shown by `Debug`.
+/// The key is wiped when the signer is dropped, and never shown by `Debug`. What a signature is made
+/// from is wiped when it is made; copies that the compiler made of it on the stack, and what SHA-256
+/// keeps, are not.
 #[derive(Clone)]
 pub struct CombSigner<'a> {
     key: [u8; 32],
@@ -122,10 +123,13 @@ fn sign(key: &[u8; 32], hash: &[u8; 32]) -> [Words; 2] {
         let mut nonce = nonces.next();
         let r = reduce::<Order>(&point::multiple_x(&nonce, &Order::PRIME), 0);
         // All but d and e with a factor of 2^256, which their product loses.
-        let sum = add::<Order>(&e, &multiply::<Order>(&montgomery(&r), &d));
-        let inverse = invert::<Order>(&montgomery(&nonce));
+        let mut sum = add::<Order>(&e, &multiply::<Order>(&montgomery(&r), &d));
+        let mut inverse = invert::<Order>(&montgomery(&nonce));
         let s = multiply::<Order>(&inverse, &sum);
+        // Each of them gives the key away, with the signature.
         nonce.zeroize();
+        inverse.zeroize();
+        sum.zeroize();
         let (low, _) = difference(&Order::PRIME, &s);
         let s = select(is_less(&low, &s), &low, &s);
         // One in 2^256 times.

@@ -8,6 +8,8 @@
 //! Coordinates are projective, and the formulas hold for every pair of points (Renes, Costello and
 //! Batina 2016, algorithms 5 and 6), so nothing is a special case.
 
+use zeroize::Zeroize;
+
 use super::{
     table::{TABLE, TEETH},
     words::{Field, Modulus, Words, add, difference, invert, multiply, select, subtract},
@@ -42,9 +44,10 @@ struct Point {
 /// the generator, `order`, and not 0.
 pub(super) fn multiple_x(factor: &Words, order: &Words) -> Words {
     // The order is odd: one of the two is odd, and they differ in the sign of y only.
-    let (other, _) = difference(order, factor);
+    let (mut other, _) = difference(order, factor);
     let [lowest, ..] = *factor;
-    let signs = Signs::of(&select(lowest & 1, factor, &other));
+    let mut signs = Signs::of(&select(lowest & 1, factor, &other));
+    other.zeroize();
 
     let mut sum = Point {
         x: [0; 8],
@@ -59,6 +62,7 @@ pub(super) fn multiple_x(factor: &Words, order: &Words) -> Words {
             sum.add(&pick(half, signs.column(row, column)));
         }
     }
+    signs.0.zeroize();
     let x = multiply::<Field>(&sum.x, &invert::<Field>(&sum.z));
     multiply::<Field>(&x, &[1, 0, 0, 0, 0, 0, 0, 0])
 }

@@ -131,7 +131,125 @@ fn the_key_is_not_shown() {
     assert_eq!(std::format!("{signer:?}"), "CombSigner { .. }");
 }
 
+/// `a + b` of nine words: a model that takes no care of the time.
+fn plain_add(a: &[u32; 9], b: &[u32; 9]) -> [u32; 9] {
+    let mut carry = 0;
+    std::array::from_fn(|i| {
+        let sum = u64::from(a[i]) + u64::from(b[i]) + carry;
+        carry = sum >> 32;
+        sum as u32
+    })
+}
+
+fn plain_subtract(a: &[u32; 9], b: &[u32; 9]) -> [u32; 9] {
+    let mut borrow = 0;
+    std::array::from_fn(|i| {
+        let difference = i64::from(a[i]) - i64::from(b[i]) - borrow;
+        borrow = i64::from(difference < 0);
+        difference as u32
+    })
+}
+
+fn nine(a: &Words) -> [u32; 9] {
+    std::array::from_fn(|i| a.get(i).copied().unwrap_or_default())
+}
+
+/// `a` less the prime if it is not less than that.
+fn plain_reduce<M: Modulus>(a: [u32; 9]) -> [u32; 9] {
+    let prime = nine(&M::PRIME);
+    if a.iter().rev().lt(prime.iter().rev()) {
+        a
+    } else {
+        plain_subtract(&a, &prime)
+    }
+}
+
+/// `a * b`, by doubling and adding.
+fn plain_multiply<M: Modulus>(a: &Words, b: &Words) -> Words {
+    let mut product = [0; 9];
+    for bit in (0..256).rev() {
+        product = plain_reduce::<M>(plain_add(&product, &product));
+        if b[bit / 32] >> (bit % 32) & 1 == 1 {
+            product = plain_reduce::<M>(plain_add(&product, &nine(a)));
+        }
+    }
+    std::array::from_fn(|i| product[i])
+}
+
+/// Numbers below the prime: near 0 and the prime, and with words of all ones and of none.
+fn hard_numbers<M: Modulus>() -> Vec<Words> {
+    let mut numbers = Vec::new();
+    for n in [0, 1, 2, u32::MAX] {
+        numbers.push([n, 0, 0, 0, 0, 0, 0, 0]);
+        numbers.push(difference(&M::PRIME, &[n.max(1), 0, 0, 0, 0, 0, 0, 0]).0);
+    }
+    for words in 0..256_u32 {
+        let number = std::array::from_fn(|i| (words >> i & 1).wrapping_neg());
+        if words.count_ones() % 3 == 0 && is_less(&number, &M::PRIME) == 1 {
+            numbers.push(number);
+        }
+    }
+    numbers.extend([M::ONE, M::SQUARE]);
+    numbers
+}
+
+fn assert_arithmetic<M: Modulus>(a: &Words, b: &Words) {
+    let eight = |n: [u32; 9]| -> Words { std::array::from_fn(|i| n[i]) };
+    let sum = plain_reduce::<M>(plain_add(&nine(a), &nine(b)));
+    assert_eq!(add::<M>(a, b), eight(sum), "{a:x?} + {b:x?}");
+    let minus_b = plain_subtract(&nine(&M::PRIME), &nine(b));
+    let difference = plain_reduce::<M>(plain_add(&nine(a), &minus_b));
+    assert_eq!(
+        words::subtract::<M>(a, b),
+        eight(difference),
+        "{a:x?} - {b:x?}"
+    );
+    // The product's factor of 1 / 2^256 is taken away again.
+    let product = multiply::<M>(&multiply::<M>(a, b), &M::SQUARE);
+    assert_eq!(product, plain_multiply::<M>(a, b), "{a:x?} * {b:x?}");
+    // Below the prime: else the next step could exceed what it has room for.
+    assert_eq!(
+        is_less(&multiply::<M>(a, b), &M::PRIME),
+        1,
+        "{a:x?} * {b:x?}"
+    );
+}
+
+fn assert_hard_arithmetic<M: Modulus>() {
+    let numbers = hard_numbers::<M>();
+    for a in &numbers {
+        for b in &numbers {
+            assert_arithmetic::<M>(a, b);
+        }
+        let expected = if is_zero(a) == 1 { [0; 8] } else { M::ONE };
+        assert_eq!(multiply::<M>(a, &invert::<M>(a)), expected, "1 / {a:x?}");
+    }
+    // Up to twice the prime less 1.
+    let two_primes = plain_add(&nine(&M::PRIME), &nine(&M::PRIME));
+    for n in [1, 2] {
+        let a = plain_subtract(&two_primes, &nine(&[n, 0, 0, 0, 0, 0, 0, 0]));
+        let expected = difference(&M::PRIME, &[n, 0, 0, 0, 0, 0, 0, 0]).0;
+        assert_eq!(reduce::<M>(&std::array::from_fn(|i| a[i]), a[8]), expected);
+    }
+    assert_eq!(reduce::<M>(&M::PRIME, 0), [0; 8]);
+}
+
+#[test]
+fn arithmetic_is_right_at_the_ends_and_with_words_of_all_ones() {
+    assert_hard_arithmetic::<words::Field>();
+    assert_hard_arithmetic::<Order>();
+}
+
 proptest! {
+    #[test]
+    fn arithmetic_is_right_with_any_numbers(a: [u8; 32], b: [u8; 32]) {
+        let [a, b] = [a, b].map(|n| from_bytes(&n));
+        let [p, q] = [&a, &b].map(|n| reduce::<words::Field>(n, 0));
+        assert_arithmetic::<words::Field>(&p, &q);
+        let [p, q] = [&a, &b].map(|n| reduce::<Order>(n, 0));
+        assert_arithmetic::<Order>(&p, &q);
+    }
+
     #[test]
     fn any_multiple_is_the_librarys(factor: [u8; 32]) {
         prop_assume!(is_scalar(&from_bytes(&factor)));

@@ -7,6 +7,8 @@
 
 use core::hint::black_box;
 
+use zeroize::Zeroize;
+
 /// A number, its lowest word first.
 pub(super) type Words = [u32; 8];
 
@@ -200,6 +202,7 @@ pub(super) fn invert<M: Modulus>(a: &Words) -> Words {
             *word <<= 4;
         }
     }
+    powers.zeroize();
     result
 }
 
