@@ -123,7 +123,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("the device is not provisioned"),
+            Self::Missing => f.write_str(
+                "no device is described here: `fedmsg ca issue --device` makes such a file",
+            ),
             Self::Version { found } => {
                 write!(f, "provisioned in format {found}, {VERSION} is known here")
             }

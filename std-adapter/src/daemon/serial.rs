@@ -239,7 +239,8 @@ impl Port {
                 self.open_session(now);
             }
             Err(error) => {
-                self.tell(&error.to_string(), &error.to_string());
+                let what = format!("{error}; trying again until it is there");
+                self.tell(&error.to_string(), &what);
                 self.close(now);
             }
         }
@@ -331,7 +332,10 @@ fn open(path: &PathBuf, baud: u32) -> io::Result<File> {
         rustix::io::Errno::WOULDBLOCK => io::Error::other("another bridge has the port"),
         error => error.into(),
     })?;
-    let mut settings = tcgetattr(&file)?;
+    let mut settings = tcgetattr(&file).map_err(|error| match error {
+        rustix::io::Errno::NOTTY => io::Error::other("this is no serial port, and no terminal"),
+        error => error.into(),
+    })?;
     settings.make_raw();
     settings.control_modes |= ControlModes::CLOCAL | ControlModes::CREAD;
     settings.control_modes &= !(ControlModes::CRTSCTS | ControlModes::CSTOPB);

@@ -111,7 +111,6 @@ impl Device {
             )
             .arg("-kernel")
             .arg(image)
-            .args(["-net", "nic,model=lan9118,netdev=cable"])
             .args(networks(options))
             // Not before all is as it is to be.
             .arg("-S")
@@ -161,15 +160,16 @@ impl Device {
         };
         if options.serial {
             device.serial = Some(device.monitor.pty()?);
-        }
-        let networks = device.monitor.ask("info usernet")?;
-        device.ports = networks
-            .lines()
-            .filter_map(|line| line.split_once("127.0.0.1 "))
-            .filter_map(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
-            .collect();
-        if device.ports.len() != 1 + usize::from(options.elsewhere) {
-            return Err(failed("QEMU forwards other ports", &networks));
+        } else {
+            let networks = device.monitor.ask("info usernet")?;
+            device.ports = networks
+                .lines()
+                .filter_map(|line| line.split_once("127.0.0.1 "))
+                .filter_map(|(_, rest)| rest.split_whitespace().next()?.parse().ok())
+                .collect();
+            if device.ports.len() != 1 + usize::from(options.elsewhere) {
+                return Err(failed("QEMU forwards other ports", &networks));
+            }
         }
         if options.elsewhere {
             device.monitor.ask("set_link elsewhere off")?;
@@ -293,6 +293,9 @@ impl Drop for Device {
 /// QEMU's arguments for the network behind the cable. With two networks the cable leads to a hub
 /// between them, of which one is switched off.
 fn networks(options: &Options) -> Vec<String> {
+    if options.serial {
+        return vec!["-nic".into(), "none".into()];
+    }
     let network = |name: &str, own: &str| {
         let (port, to) = (options.host_port, options.guest_port);
         format!("user,id={name},{own}hostfwd=tcp:127.0.0.1:{port}-:{to}")
@@ -308,10 +311,11 @@ fn networks(options: &Options) -> Vec<String> {
     } else {
         vec![network("cable", "")]
     };
+    let nic = ["-net", "nic,model=lan9118,netdev=cable"].map(String::from);
     let arguments = networks
         .into_iter()
         .flat_map(|network| ["-netdev".into(), network]);
-    arguments.collect()
+    nic.into_iter().chain(arguments).collect()
 }
 
 /// Turns what defmt wrote to lines: `LEVEL text`. What is damaged is passed over.

@@ -3,6 +3,7 @@
 use std::{
     env, fs,
     io::{self, BufRead},
+    net::{Ipv4Addr, TcpListener},
     path::Path,
     process::ExitCode,
     sync::mpsc,
@@ -13,7 +14,7 @@ use std::{
 use fedmsg_core::provision::{Bus, Provision};
 use fedmsg_emulator::{Device, Error, HOST, Options, TimeServer, image, size};
 
-const USAGE: &str = "usage: targets/mps2/run build | run NAME.device [PORT] | \
+const USAGE: &str = "usage: targets/mps2/run build [IMAGE] | run NAME.device [PORT] | \
                      provision NAME.device IMAGE | test | size [--check]";
 
 fn main() -> ExitCode {
@@ -81,10 +82,24 @@ fn run(blob: &str, port: &str) -> Result<(), Error> {
     if let Bus::Listen(port) = own.bus {
         options.guest_port = port;
     }
+    if !options.serial {
+        // QEMU would say so, too, in its own words.
+        let taken = |error| {
+            Error(format!(
+                "port {port}: {error}; give another: run {blob} PORT"
+            ))
+        };
+        TcpListener::bind((Ipv4Addr::LOCALHOST, host_port)).map_err(taken)?;
+    }
     let asked = own.time_server;
     let _time = if *asked.ip() == HOST {
         let port = asked.port();
-        let failed = |error| Error(format!("a time server on port {port}: {error}"));
+        let failed = |error| {
+            Error(format!(
+                "a time server on port {port}: {error}; another device's `run` may answer there: \
+                 issue this one with another port of --time-server"
+            ))
+        };
         Some(TimeServer::start(port).map_err(failed)?)
     } else {
         None
