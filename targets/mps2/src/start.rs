@@ -7,7 +7,12 @@ use fedmsg_core::{
     provision::{Error, Provision, VERSION},
 };
 
-use crate::{app::Owner, board, entropy::Entropy};
+use crate::{
+    app::{App, Owner},
+    board,
+    entropy::Entropy,
+    transport::Transport,
+};
 
 /// Reads the flash: whose device this is. `None`, and a line in the log, for one that is not fit to
 /// run. To be called once.
@@ -36,6 +41,23 @@ pub fn check_network(owner: &Owner) -> Option<()> {
         return None;
     }
     Some(())
+}
+
+/// Starts the board and runs the device that `app` makes, if it is fit to run, for ever.
+pub fn run<T: Transport<LINKS>, const LINKS: usize>(
+    app: fn(Owner) -> Option<&'static mut App<T, LINKS>>,
+) -> ! {
+    let Some(mut clock) = board::start() else {
+        board::restart()
+    };
+    let Some(app) = read().and_then(app) else {
+        give_up()
+    };
+    loop {
+        if !app.turn(clock.now(), board::console::read) {
+            board::sleep();
+        }
+    }
 }
 
 /// Somebody has to come and look. Starting again would change nothing.

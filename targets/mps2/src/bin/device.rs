@@ -10,7 +10,7 @@ fn main() {
 #[cfg(target_os = "none")]
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    device::run()
+    fedmsg_mps2::start::run(device::app)
 }
 
 #[cfg(target_os = "none")]
@@ -30,22 +30,8 @@ mod device {
     static MESSAGES: Static<[u8; RING]> = Static::new([0; RING]);
     static APP: Static<MaybeUninit<Device>> = Static::new(MaybeUninit::uninit());
 
-    pub(crate) fn run() -> ! {
-        let Some(mut clock) = board::start() else {
-            board::restart()
-        };
-        let Some(app) = start::read().and_then(app) else {
-            start::give_up()
-        };
-        loop {
-            if !app.turn(clock.now(), board::console::read) {
-                board::sleep();
-            }
-        }
-    }
-
     #[inline(never)] // what it has on the stack is gone before there is more
-    fn app(mut owner: Owner) -> Option<&'static mut Device> {
+    pub(crate) fn app(mut owner: Owner) -> Option<&'static mut Device> {
         start::check_network(&owner)?;
         let Some(ethernet) = board::ethernet(owner.provision.mac) else {
             defmt::error!("no Ethernet controller, this device does nothing");

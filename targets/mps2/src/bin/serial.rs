@@ -10,7 +10,7 @@ fn main() {
 #[cfg(target_os = "none")]
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    serial::run()
+    fedmsg_mps2::start::run(serial::app)
 }
 
 #[cfg(target_os = "none")]
@@ -22,7 +22,6 @@ mod serial {
         app::{App, Owner, RING},
         board::{self, SerialLine, Static},
         serial::Serial,
-        start,
     };
 
     type Device = App<Serial<SerialLine>, 1>;
@@ -30,22 +29,8 @@ mod serial {
     static MESSAGES: Static<[u8; RING]> = Static::new([0; RING]);
     static APP: Static<MaybeUninit<Device>> = Static::new(MaybeUninit::uninit());
 
-    pub(crate) fn run() -> ! {
-        let Some(mut clock) = board::start() else {
-            board::restart()
-        };
-        let Some(app) = start::read().and_then(app) else {
-            start::give_up()
-        };
-        loop {
-            if !app.turn(clock.now(), board::console::read) {
-                board::sleep();
-            }
-        }
-    }
-
     #[inline(never)] // what it has on the stack is gone before there is more
-    fn app(owner: Owner) -> Option<&'static mut Device> {
+    pub(crate) fn app(owner: Owner) -> Option<&'static mut Device> {
         if owner.provision.bus != Bus::Serial {
             defmt::error!(
                 "provisioned for a network, and this firmware has a serial line: use `fedmsg ca issue --device --serial`"
